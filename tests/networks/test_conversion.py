@@ -1,0 +1,73 @@
+"""The networks leave torch at a fixed window size: torch.export and OpenVINO give the same logits."""
+
+from collections.abc import Callable
+
+import openvino
+import pytest
+import torch
+from openvino.tools.ovc import convert_impl, telemetry_stub, telemetry_utils
+from torch import Tensor, nn
+
+from radseg.networks import AttentionUNet, SpineFusionNet
+from radseg.networks.spine_attention import SelfAttention
+
+NARROW = (4, 8, 16, 32, 64)
+CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "spine-2d": (lambda: SpineFusionNet(2, 1, 3, NARROW), (2, 1, 32, 48)),
+    "spine-2d-padded": (lambda: SpineFusionNet(2, 1, 1, NARROW), (1, 1, 33, 41)),
+    "spine-3d": (lambda: SpineFusionNet(3, 1, 3, NARROW), (1, 1, 32, 16, 32)),
+    "spine-3d-padded": (lambda: SpineFusionNet(3, 1, 3, NARROW), (1, 1, 17, 16, 20)),
+    "lung-ct": (lambda: AttentionUNet(features=NARROW[:4], dropout=0.0), (2, 1, 32, 48)),
+    "lung-ct-padded": (lambda: AttentionUNet(features=NARROW[:4]), (1, 1, 33, 41)),
+    # 2,145 keys of 8,385 positions, both sizes odd
+    "pooled-attention": (lambda: SelfAttention(2, 8), (1, 8, 129, 65)),
+}
+
+pytestmark = [
+    # torch.export, of a part of torch itself
+    pytest.mark.filterwarnings("ignore:`isinstance\\(treespec, LeafSpec\\)` is deprecated:FutureWarning"),
+    # OpenVINO converts a module by tracing it
+    pytest.mark.filterwarnings("ignore:`torch.jit.trace.*` is deprecated:DeprecationWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convert_impl, "tm", telemetry_stub)
+    monkeypatch.setattr(telemetry_utils, "tm", telemetry_stub)
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest, alive) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(0)
+    build, shape = CASES[request.param]
+    x = torch.randn(shape)
+    net = alive(build(), x)
+    with torch.no_grad():
+        logits = net(x)
+    assert logits.std() > 0.05  # agreement of constants would prove nothing
+    return net, x, logits
+
+
+def run_openvino(model: openvino.Model, x: Tensor) -> Tensor:
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    return torch.from_numpy(openvino.compile_model(model, "CPU", hints)(x.numpy())[0])
+
+
+def test_the_exported_program_and_its_openvino_model_give_the_same_logits(case):
+    net, x, logits = case
+    program = torch.export.export(net, (x,))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(x), logits, rtol=0, atol=1e-5)
+    model = openvino.convert_model(program, input=[list(x.shape)])
+    assert model.output(0).partial_shape.is_static
+    torch.testing.assert_close(run_openvino(model, x), logits, rtol=0, atol=1e-3)
+
+
+# Tracing notes that sizes become constants, which is what a fixed window means.
+@pytest.mark.filterwarnings("ignore:Converting a tensor to a Python:torch.jit.TracerWarning")
+@pytest.mark.parametrize("case", ["spine-2d-padded", "spine-3d", "lung-ct"], indirect=True)
+def test_openvino_converts_the_module_itself(case):
+    net, x, logits = case
+    model = openvino.convert_model(net, example_input=x, input=[list(x.shape)])
+    torch.testing.assert_close(run_openvino(model, x), logits, rtol=0, atol=1e-3)
