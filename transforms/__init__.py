@@ -1,0 +1,30 @@
+"""Image and mask transforms that MONAI lacks, in its array and dictionary forms."""
+
+from radseg.transforms.clahe import CLAHE, CLAHEd
+from radseg.transforms.label_cleaning import CleanLabel, CleanLabeld
+from radseg.transforms.optical_distortion import (
+    OpticalDistortion,
+    OpticalDistortiond,
+    RandOpticalDistortion,
+    RandOpticalDistortiond,
+)
+from radseg.transforms.resample import ResampleToSpacing, ResampleToSpacingd
+from radseg.transforms.select_label import KeepLabel, KeepLabeld
+from radseg.transforms.window_hu import WindowHU, WindowHUd
+
+__all__ = [
+    "CLAHE",
+    "CLAHEd",
+    "CleanLabel",
+    "CleanLabeld",
+    "KeepLabel",
+    "KeepLabeld",
+    "OpticalDistortion",
+    "OpticalDistortiond",
+    "RandOpticalDistortion",
+    "RandOpticalDistortiond",
+    "ResampleToSpacing",
+    "ResampleToSpacingd",
+    "WindowHU",
+    "WindowHUd",
+]
