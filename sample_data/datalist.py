@@ -1,0 +1,53 @@
+"""The datalists of the sample data: which case trains, which validates and which tests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+Split = Literal["training", "validation", "test"]
+_SPLITS: tuple[Split, ...] = ("training", "validation", "test")
+_SPLIT_BY_NUMBER: Mapping[str, Split] = {"05": "validation", "06": "test"}
+
+
+def patient_id(name: str) -> str:
+    """Return the PatientID of a case: "spine01" belongs to "sample-spine-01"."""
+    kind = name.rstrip("0123456789")
+    return f"sample-{kind}-{name[len(kind) :]}"
+
+
+def split_of(name: str) -> Split:
+    """Return the split of a case: 01 to 04 train, 05 validates, 06 tests."""
+    return _SPLIT_BY_NUMBER.get(name[-2:], "training")
+
+
+def datalist_text(title: str, description: str, labels: Mapping[int, str], names: Sequence[str]) -> str:
+    """Return `datalist.json` in the form of MONAI and the Medical Segmentation Decathlon.
+
+    Args:
+        title: The data set's name.
+        description: What it is.
+        labels: Meaning of each mask value.
+        names: The cases, each of its own patient; training cases become folds 0, 1, 2 and so on in turn.
+    """
+    content: dict[str, object] = {
+        "name": title,
+        "description": description,
+        "labels": {str(value): meaning for value, meaning in labels.items()},
+    }
+    for split in _SPLITS:
+        items: list[dict[str, str | int]] = []
+        for name in names:
+            if split_of(name) != split:
+                continue
+            item: dict[str, str | int] = {
+                "image": f"imagesTr/{name}.nii.gz",
+                "label": f"labelsTr/{name}.nii.gz",
+                "patient": patient_id(name),
+            }
+            if split == "training":
+                item["fold"] = len(items)
+            items.append(item)
+        content[split] = items
+    return json.dumps(content, indent=2) + "\n"
