@@ -1,0 +1,190 @@
+"""One DICOM series to one CT volume: which of its files are slices, why others are not, and their HU in place."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from radseg.pipelines.errors import InputError
+from radseg.pipelines.io.arrangement import Arrangement, Slice, arrange
+from radseg.pipelines.io.dicom_header import Header, read_header
+from radseg.pipelines.io.dicom_pixels import read_dataset, stored_frames
+from radseg.pipelines.io.hounsfield import mirror_of, rescale_of, to_hu
+from radseg.pipelines.io.volume import LPS_TO_RAS, Volume
+
+CT_SOP_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image Storage",
+}
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_SCOUT_WORDS = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
+_SCREEN_WORDS = {"SCREEN SAVE", "SCREENSHOT", "DOSE_INFO"}
+_HU_TYPES = {"", "HU", "HU_MOD", "US"}
+_HU_ONLY_INTERCEPT = -500.0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the files of one series came to.
+
+    Attributes:
+        files: one per slice, ascending along the normal, or the multi-frame file; empty when refused.
+        set_aside: files that are no slices of the volume, with one reason for each group.
+        refusal: why there is no volume; "" when there is one.
+        notes: what was corrected.
+        arrangement: of the frames of `files`; None when refused.
+    """
+
+    files: tuple[Path, ...] = ()
+    set_aside: tuple[tuple[tuple[Path, ...], str], ...] = ()
+    refusal: str = ""
+    notes: tuple[str, ...] = ()
+    arrangement: Arrangement | None = None
+
+
+def select_slices(headers: Sequence[Header], *, modality: str = "CT", min_slices: int = 1) -> Selection:
+    """Sort the files of one series into slices and others, and see whether the slices make a volume.
+
+    Args:
+        headers: all single-frame files of a series, or one multi-frame file.
+        modality: DICOM Modality that is wanted.
+        min_slices: the fewest slices that make a volume here.
+    """
+    reasons = {header.path: _not_a_slice(header, modality) for header in headers}
+    slices = [header for header in headers if not reasons[header.path]]
+    if not slices:
+        return Selection(refusal=Counter(reasons.values()).most_common(1)[0][0])
+    placed = [header for header in slices if None not in header.slices]
+    for header in slices:
+        if placed and header not in placed:
+            reasons[header.path] = "no ImagePositionPatient, ImageOrientationPatient or PixelSpacing, so not a slice"
+    set_aside = _grouped({path: reason for path, reason in reasons.items() if reason})
+    if not placed:
+        missing = "no ImagePositionPatient, ImageOrientationPatient or PixelSpacing; export the original images"
+        return Selection(refusal=missing)
+    for header in placed:
+        if header.pixel_trouble:
+            which = "" if len(placed) == 1 else f" in {header.path.name}"
+            return Selection((), set_aside, f"{header.pixel_trouble}{which}; fetch the images again")
+
+    planes: list[Slice] = [one for header in placed for one in header.slices if one is not None]
+    owners = [(header, frame) for header in placed for frame in range(header.frames)]
+    arrangement = arrange(planes, min_slices=min_slices)
+    if isinstance(arrangement, str):
+        return Selection((), set_aside, arrangement)
+    notes = list(arrangement.notes)
+    try:
+        differing = [pair for pair in arrangement.duplicates if not _same_pixels(owners[pair[0]], owners[pair[1]])]
+    except InputError as error:
+        return Selection((), set_aside, str(error))
+    if differing:
+        place = tuple(round(value, 2) for value in planes[differing[0][1]].position_mm)
+        return Selection(
+            (),
+            set_aside,
+            f"{len(differing) + 1} slices with different pixels at one position {place}; split the series",
+        )
+    if arrangement.duplicates:
+        notes.append(f"{len(arrangement.duplicates)} slices were there twice with the same pixels; one of each is used")
+    files = tuple(dict.fromkeys(owners[index][0].path for index in arrangement.order))
+    return Selection(files, set_aside, "", tuple(notes), arrangement)
+
+
+def read_series(files: Sequence[Path], *, modality: str = "CT", min_slices: int = 1) -> Volume:
+    """Read the files of one series into HU.
+
+    Returns:
+        array (column, row, slice) and the affine of DICOM's image planes, turned to RAS.
+
+    Raises:
+        InputError: the files make no volume, or pixels can't be decoded.
+    """
+    source = files[0] if len(files) == 1 else files[0].parent
+    headers = [header for header in map(read_header, files) if header is not None]
+    if not headers:
+        raise InputError(f"{source}: not readable as DICOM; fetch the file again")
+    selection = select_slices(headers, modality=modality, min_slices=min_slices)
+    if selection.arrangement is None:
+        raise InputError(f"{source}: {selection.refusal}")
+    notes = [
+        *selection.notes,
+        *(f"{len(paths)} files set aside: {reason}" for paths, reason in selection.set_aside),
+    ]
+    order = selection.arrangement.order
+    first = next(header for header in headers if header.path == selection.files[0])
+    stack_kji = np.empty((len(order), first.rows, first.columns), dtype=np.float32)
+    if first.frames > 1:
+        notes += _fill(stack_kji, [(first.path, {frame: place for place, frame in enumerate(order)})])
+    else:
+        notes += _fill(stack_kji, [(path, {0: place}) for place, path in enumerate(selection.files)])
+    return Volume(stack_kji.transpose(2, 1, 0), LPS_TO_RAS @ selection.arrangement.affine_lps, "HU", tuple(notes))
+
+
+def _fill(stack_kji: np.ndarray, files: Sequence[tuple[Path, dict[int, int]]]) -> list[str]:
+    """Decode each file's frames into their places in the stack; returns what is worth a note."""
+    notes: dict[str, None] = {}
+    padded = 0
+    mirror: int | None = None
+    for number, (path, places) in enumerate(files):
+        dataset = read_dataset(path)
+        for frame, stored in enumerate(stored_frames(dataset, path)):
+            if frame not in places:
+                continue
+            rescale = rescale_of(dataset, frame if _is_enhanced(dataset) else None)
+            if isinstance(rescale, str):
+                raise InputError(f"{path}: {rescale}")
+            if number == 0 and frame == 0:
+                mirror = mirror_of(dataset, stored, rescale)
+                if mirror is not None:
+                    notes["MONOCHROME1 with inverted stored values: inverted back"] = None
+                if not _is_enhanced(dataset) and "RescaleIntercept" not in dataset:
+                    notes["no RescaleIntercept: stored values taken as HU"] = None
+            padded += to_hu(stored, replace(rescale, mirror=mirror), stack_kji[places[frame]])
+    if padded:
+        notes[f"{padded} padding voxels set to -1024 HU"] = None
+    return list(notes)
+
+
+def _not_a_slice(header: Header, modality: str) -> str:
+    """Why a file can't be a slice of the wanted volume; "" when it can."""
+    if header.modality and header.modality != modality:
+        return f"Modality {header.modality}, expected {modality}"
+    looks_like_ct = header.sop_class in CT_SOP_CLASSES or (header.rescale_intercept or 0) < _HU_ONLY_INTERCEPT
+    if not header.modality and not (modality == "CT" and looks_like_ct):
+        return f"no Modality and nothing that shows it is {modality}; set Modality if it is"
+    if not (header.rows and header.columns):
+        return "no Rows or Columns, so no image"
+    words = set(header.image_type)
+    if words & _SCOUT_WORDS:
+        return "localizer (scout), not a slice"
+    if header.sop_class.startswith(SECONDARY_CAPTURE) or words & _SCREEN_WORDS:
+        return "secondary capture, not a slice"
+    if header.samples_per_pixel != 1:
+        return "colour picture (secondary capture), not a slice"
+    if modality == "CT" and header.rescale_type not in _HU_TYPES:
+        return f"RescaleType {header.rescale_type}, expected HU"
+    return ""
+
+
+def _grouped(reasons: dict[Path, str]) -> tuple[tuple[tuple[Path, ...], str], ...]:
+    return tuple(
+        (tuple(path for path in sorted(reasons) if reasons[path] == reason), reason)
+        for reason in sorted(set(reasons.values()))
+    )
+
+
+def _same_pixels(one: tuple[Header, int], other: tuple[Header, int]) -> bool:
+    frames = []
+    for header, wanted in (one, other):
+        dataset = read_dataset(header.path)
+        stored = next(pixels for frame, pixels in enumerate(stored_frames(dataset, header.path)) if frame == wanted)
+        frames.append((stored, rescale_of(dataset, wanted if _is_enhanced(dataset) else None)))
+    return frames[0][1] == frames[1][1] and np.array_equal(frames[0][0], frames[1][0])
+
+
+def _is_enhanced(dataset: Any) -> bool:
+    return "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset

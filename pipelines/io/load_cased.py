@@ -1,0 +1,68 @@
+"""The dictionary transform with which every bundle's preprocessing begins: cases or paths to MetaTensors."""
+
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.utils import ensure_tuple
+
+from radseg.pipelines.io.load import as_case, load_mask, load_volume
+from radseg.pipelines.io.volume import Volume, check_same_grid
+
+
+class LoadCased(MapTransform):
+    """Replaces cases or paths by MetaTensors, float32, shape (1, i, j, k), affine voxel → RAS mm.
+
+    An entry that is a MetaTensor already passes as it is.
+
+    The metadata hold what MONAI's Orientationd, Spacingd, Invertd and SaveImaged look for, "units" ("HU", "grey" or
+    "label") and "notes" (one line each; "" when there is nothing to say).
+
+    Args:
+        keys: entries of the data dictionary, each a Case or a path to a file, folder or zip of one case.
+        label_keys: those among the keys that are masks: values kept and rounded, no image checks.
+        allow_missing_keys: data without an entry pass, so that one preprocessing serves images without masks.
+        min_slices: the fewest slices that an image must have.
+        modality: DICOM Modality that a series must have.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        label_keys: KeysCollection = (),
+        allow_missing_keys: bool = True,
+        min_slices: int = 1,
+        modality: str = "CT",
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.label_keys = set(ensure_tuple(label_keys))
+        self.min_slices = min_slices
+        self.modality = modality
+        unknown = self.label_keys - set(self.keys)
+        if unknown:
+            raise ValueError(f"label_keys {sorted(map(str, unknown))} are not among keys {self.keys}")
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Load the entries.
+
+        Raises:
+            InputError: an input can't be used, or image and mask don't lie on one grid.
+        """
+        loaded = dict(data)
+        grids: list[tuple[Path, Volume]] = []
+        for key in self.key_iterator(loaded):
+            if isinstance(loaded[key], MetaTensor):
+                continue
+            case = as_case(loaded[key], modality=self.modality)
+            if key in self.label_keys:
+                volume = load_mask(case)
+            else:
+                volume = load_volume(case, modality=self.modality, min_slices=self.min_slices)
+            grids.append((case.source, volume))
+            loaded[key] = volume.to_tensor(case.source)
+        for source, volume in grids[1:]:
+            check_same_grid(*grids[0], source, volume)
+        return loaded
