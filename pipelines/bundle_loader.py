@@ -1,0 +1,186 @@
+"""A bundle's name or folder becomes a workflow that is ready to run, its overrides checked; MONAI's own way inside."""
+
+import difflib
+import inspect
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ComponentLocator, ConfigWorkflow
+from monai.utils import optional_import
+
+import radseg.bundles
+from radseg.pipelines.errors import ConfigError, radseg_cause
+
+# config file -> (what MONAI calls such a workflow, the id that runs it)
+CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), "inference": ("infer", "inferring")}
+_SPECIAL_KEYS = ("_disabled_", "_requires_", "_mode_", "_desc_")
+
+
+def find_bundle(bundle: str | Path, trust_config: bool = False) -> Path:
+    """Folder of a bundle given by its name or its folder.
+
+    Raises:
+        ConfigError: no such bundle (the nearest name is offered), or a folder that isn't radseg's own without
+            `trust_config`, since a config is code.
+    """
+    own = Path(radseg.bundles.__file__).parent
+    names = radseg.bundles.names()
+    if str(bundle) in names:
+        return own / str(bundle)
+    folder = Path(bundle)
+    if not (folder / "metadata.json").is_file():
+        nearest = difflib.get_close_matches(str(bundle), names, n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(names)}"
+        raise ConfigError(f"no bundle {str(bundle)!r}: {hint}")
+    if folder.resolve().parent != own.resolve() and not trust_config:
+        raise ConfigError(f"{folder}: a bundle's config is code; run it with --trust-config if you trust its author")
+    return folder.resolve()
+
+
+def load_workflow(
+    bundle: str | Path, config: str, overrides: Mapping[str, Any] | None = None, trust_config: bool = False
+) -> ConfigWorkflow:
+    """The workflow that `python -m monai.bundle run` would make of `<bundle>/<config>.json`, not yet initialised.
+
+    Args:
+        bundle: name or folder.
+        config: `train`, `evaluate` or `inference`.
+        overrides: config ids and values, as MONAI takes them on its command line (`network_def#features`).
+        trust_config: allow a folder that isn't radseg's own.
+
+    Raises:
+        ConfigError: unknown bundle, unreadable config, or an override that names nothing in it.
+    """
+    folder = find_bundle(bundle, trust_config)
+    file = folder / f"{config}.json"
+    if not file.is_file():
+        raise ConfigError(f"{folder}: has no {config}.json")
+    content = read_json(file)
+    changes = {"bundle_root": str(folder), **(overrides or {})}
+    for key in changes:
+        check_override(content, key, file)
+    kind, run_id = CONFIGS[config]
+    with _only_errors("monai.bundle.workflows"):  # which warns that logging is left to us
+        return ConfigWorkflow(
+            config_file=str(file),
+            meta_file=str(folder / "metadata.json"),
+            logging_file=False,
+            run_id=run_id,
+            workflow_type=kind,
+            **changes,
+        )
+
+
+def run_workflow(workflow: ConfigWorkflow) -> Any:
+    """Initialises and runs a workflow and gives the result of its last expression.
+
+    Raises:
+        RadsegError: whatever went wrong below, taken out of the wrappings that MONAI's config parser adds.
+    """
+    try:
+        workflow.initialize()
+        results = workflow.run()
+        workflow.finalize()
+    except Exception as error:
+        cause = radseg_cause(error)
+        if cause is None or cause is error:
+            raise
+        raise cause from error
+    return results[-1]
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object from a file; a key given twice or a syntax error is refused with its place."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ConfigError(f"{file}: key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
+        return content
+
+    try:
+        content = json.loads(file.read_text(), object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{file}: line {error.lineno}: {error.msg}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: must hold a JSON object")
+    return content
+
+
+def check_override(content: Mapping[str, Any], key: str, file: Path) -> None:
+    """Refuses an override id that names nothing in the config; MONAI would add it silently.
+
+    An id may be new only where it names an argument that its component takes.
+
+    Raises:
+        ConfigError: with the nearest id that exists.
+    """
+    parts = key.replace("::", "#").split("#")
+    node: Any = content
+    for depth, part in enumerate(parts):
+        if isinstance(node, Mapping) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif depth == len(parts) - 1 and isinstance(node, Mapping) and part in arguments_of(node):
+            return
+        else:
+            known = [*_ids(content), *("#".join([*parts[:-1], name]) for name in arguments_of(node))]
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean --{nearest[0]}?" if nearest else f"its keys are {', '.join(content)}"
+            raise ConfigError(f"{file.parent.name}/{file.name} has no key {key!r}: {hint}")
+
+
+def arguments_of(node: Any) -> list[str]:
+    """Names of the arguments that a config component (`_target_`) takes; none for anything else."""
+    target = node.get("_target_") if isinstance(node, Mapping) else None
+    if not isinstance(target, str) or target.startswith("$"):
+        return []
+    component = locate_target(target)
+    if component is None:
+        return list(_SPECIAL_KEYS)
+    return [*inspect.signature(component).parameters, *_SPECIAL_KEYS]
+
+
+def locate_target(target: str) -> Any:
+    """The class or function that a `_target_` names, as MONAI finds it; None when there is none."""
+    if "." not in target:
+        module = _locator().get_component_module_name(target)
+        if module is None:
+            return None
+        target = f"{module[0] if isinstance(module, list) else module}.{target}"
+    module_name, _, name = target.rpartition(".")
+    component, found = optional_import(module_name, name=name)
+    return component if found else None
+
+
+@contextmanager
+def _only_errors(logger: str) -> Iterator[None]:
+    level = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).setLevel(level)
+
+
+_LOCATORS: list[ComponentLocator] = []
+
+
+def _locator() -> ComponentLocator:
+    # made once: it imports every module of MONAI
+    if not _LOCATORS:
+        _LOCATORS.append(ComponentLocator())
+    return _LOCATORS[0]
+
+
+def _ids(node: Any, prefix: str = "") -> Iterator[str]:
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in items:
+        yield f"{prefix}{key}"
+        yield from _ids(value, f"{prefix}{key}#")

@@ -1,0 +1,128 @@
+"""What a training leaves on disk: the best weights, the state to go on from, and its history."""
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from ignite.engine import Engine, Events
+
+from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.weights import save_weights, write_atomically
+
+
+class _Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+class Checkpoint:
+    """Writes, after every epoch, `last.pt` and `history.json`, and `model.pt` when validation was the best so far.
+
+    `last.pt` holds all that changes: network, optimiser, learning-rate schedule, early stopping, best metric, epoch
+    and loss series. Random numbers need no saving, since every epoch seeds its own. All files are written whole and
+    renamed. `model.pt` is a plain state dict, its sha256 beside it.
+
+    Args:
+        output_dir: folder of the run.
+        network: trained network.
+        optimizer: its optimiser.
+        validator: evaluator with a key metric.
+        lr_scheduler: its learning-rate schedule, if it has one.
+        early_stop: MONAI's `EarlyStopHandler`, whose patience survives a restart.
+    """
+
+    def __init__(
+        self,
+        output_dir: Path | str,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        validator: Engine,
+        lr_scheduler: _Stateful | None = None,
+        early_stop: Any = None,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.network = network
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.validator = validator
+        self.early_stop = early_stop
+        self.losses: list[float] = []
+        self.epochs: list[dict[str, float]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Follows the trainer `engine`; attach it after the validation handler."""
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._note_loss)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def _note_loss(self, engine: Engine) -> None:
+        self.losses.append(float(engine.state.output[0]["loss"]))
+
+    def _save(self, engine: Engine) -> None:
+        state, best = engine.state, self.validator.state
+        row = {
+            "epoch": state.epoch,
+            "loss": sum(self.losses[-state.epoch_length :]) / state.epoch_length,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }
+        if best.epoch == state.epoch:
+            row |= {name: float(value) for name, value in best.metrics.items()}
+        self.epochs.append(row)
+        if best.best_metric_epoch == state.epoch:
+            save_weights(self.network, self.output_dir / "model.pt")
+        write_atomically(
+            {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
+                "early_stop": self._patience(),
+                "epoch": state.epoch,
+                "epoch_length": state.epoch_length,
+                "best_metric": float(best.best_metric),
+                "best_metric_epoch": best.best_metric_epoch,
+                "stopped": bool(engine.should_terminate),
+                "losses": self.losses,
+                "epochs": self.epochs,
+            },
+            self.output_dir / "last.pt",
+        )
+        history = {"stopped_early": bool(engine.should_terminate), "epochs": self.epochs, "losses": self.losses}
+        part = self.output_dir / "history.json.part"
+        part.write_text(json.dumps(history, indent=1) + "\n")
+        part.replace(self.output_dir / "history.json")
+
+    def restore(self, trainer: Engine) -> bool:
+        """Puts everything back as `last.pt` has it; returns whether there is still something to train.
+
+        Raises:
+            WeightsError: there is no `last.pt`, or it belongs to another network or dataset.
+        """
+        file = self.output_dir / "last.pt"
+        if not file.is_file():
+            raise WeightsError(f"{file}: nothing to resume; start without --resume")
+        saved = torch.load(file, map_location="cpu", weights_only=True)
+        if saved["epoch_length"] != trainer.state.epoch_length:
+            raise WeightsError(
+                f"{file}: was trained with {saved['epoch_length']} steps an epoch, now there are "
+                f"{trainer.state.epoch_length}: resume with the same data and batch size"
+            )
+        try:
+            self.network.load_state_dict(saved["network"])
+        except RuntimeError as error:
+            raise WeightsError(f"{file}: belongs to another network; resume with the same network_def") from error
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.lr_scheduler is not None:
+            self.lr_scheduler.load_state_dict(saved["lr_scheduler"])
+        if self.early_stop is not None and saved["early_stop"] is not None:
+            self.early_stop._handler.load_state_dict(saved["early_stop"])
+        self.losses, self.epochs = saved["losses"], saved["epochs"]
+        trainer.state.epoch = saved["epoch"]
+        trainer.state.iteration = saved["epoch"] * saved["epoch_length"]
+        self.validator.state.best_metric = saved["best_metric"]
+        self.validator.state.best_metric_epoch = saved["best_metric_epoch"]
+        return not saved["stopped"] and saved["epoch"] < trainer.state.max_epochs
+
+    def _patience(self) -> dict[str, Any] | None:
+        if self.early_stop is None or self.early_stop._handler is None:
+            return None
+        return dict(self.early_stop._handler.state_dict())

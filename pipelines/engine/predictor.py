@@ -1,0 +1,86 @@
+"""The one way from a loaded case to its mask: preprocessing, network, back to the source grid."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.data import MetaTensor
+from monai.inferers import Inferer
+
+from radseg.pipelines.errors import InputError
+
+
+class _Transform(Protocol):
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A mask on the grid of its source.
+
+    Attributes:
+        mask: label of each voxel, uint8, shape (i, j, k) of the source.
+        seconds: wall time of each stage (preprocess, network, restore).
+    """
+
+    mask: npt.NDArray[np.uint8]
+    seconds: dict[str, float]
+
+
+class Predictor:
+    """Runs a bundle's network over one image; `segment`, `evaluate` and the annotation server all call this.
+
+    Args:
+        preprocessing: dictionary transform that takes {"image"} from the source grid to the network's.
+        network: maps (1, C, …) to logits (1, classes, …); put in evaluation mode here.
+        inferer: MONAI inferer, such as a sliding window.
+        postprocessing: dictionary transform that takes {"pred"} from logits to labels on the source grid.
+        device: where the network runs.
+    """
+
+    def __init__(
+        self,
+        preprocessing: _Transform,
+        network: torch.nn.Module,
+        inferer: Inferer,
+        postprocessing: _Transform,
+        device: torch.device,
+    ) -> None:
+        self.preprocessing = preprocessing
+        self.network = network.eval()
+        self.inferer = inferer
+        self.postprocessing = postprocessing
+        self.device = device
+
+    @torch.inference_mode()
+    def __call__(self, image: MetaTensor) -> Prediction:
+        """Segments one image.
+
+        Args:
+            image: (1, i, j, k) on the source grid, as `Volume.to_tensor` gives it.
+
+        Raises:
+            InputError: the mask doesn't come back at the image's shape, so the bundle's transforms can't be trusted.
+        """
+        source_shape = tuple(image.shape[1:])
+        clock = [time.monotonic()]
+        data = self.preprocessing({"image": image})
+        clock.append(time.monotonic())
+        inputs = data["image"]
+        logits = self.inferer(inputs[None].to(self.device), self.network)[0].cpu()
+        data["pred"] = MetaTensor(
+            torch.as_tensor(logits), meta=inputs.meta, applied_operations=inputs.applied_operations
+        )
+        clock.append(time.monotonic())
+        mask = self.postprocessing(data)["pred"][0]
+        clock.append(time.monotonic())
+        if tuple(mask.shape) != source_shape:
+            raise InputError(f"the mask has shape {tuple(mask.shape)}, its image {source_shape}: check postprocessing")
+        stages = ("preprocess", "network", "restore")
+        return Prediction(
+            mask=np.asarray(mask).astype(np.uint8),
+            seconds={stage: round(end - start, 3) for stage, start, end in zip(stages, clock, clock[1:], strict=False)},
+        )

@@ -1,0 +1,90 @@
+"""A training set whose augmentation depends on (seed, epoch, index) alone, so that resumed equals uninterrupted."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import Randomizable
+from rich.progress import track
+from torch.utils.data import Dataset
+
+from radseg.pipelines.errors import InputError, radseg_cause
+
+
+class EpochDataset(Dataset[Any]):
+    """Prepares every image once, keeps it in memory, and augments it anew in each epoch.
+
+    The random state of an item is set from (seed, epoch, index) just before it is augmented, so neither the order of
+    items, the number of workers nor a restart changes what an epoch sees.
+
+    Args:
+        data: datalist items with "image" and "label".
+        transform: deterministic dictionary transform, run once an item.
+        augmentation: random dictionary transform, run whenever an item is taken.
+        seed: of the augmentation.
+        slice_axis: with an axis of the (C, i, j, k) arrays, such as -1, items are the slices along it; without, they
+            are the volumes.
+        repeats: how often an epoch takes each item, augmented anew each time; for few volumes with many windows.
+        keys: what is kept of an item.
+        progress: show a bar while preparing.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict[str, Any]],
+        transform: Callable[[dict[str, Any]], dict[str, Any]],
+        augmentation: Callable[[dict[str, Any]], Any] | None = None,
+        seed: int = 0,
+        slice_axis: int | None = None,
+        repeats: int = 1,
+        keys: Sequence[str] = ("image", "label"),
+        progress: bool = True,
+    ) -> None:
+        self.data = list(data)
+        self.transform = transform
+        self.augmentation = augmentation
+        self.seed = seed
+        self.slice_axis = slice_axis
+        self.keys = tuple(keys)
+        self.epoch = 0
+        self._prepared = [
+            self._prepare(item) for item in track(self.data, "preparing images", disable=not progress, transient=True)
+        ]
+        self._index = [
+            (case, position)
+            for case, item in enumerate(self._prepared)
+            for position in range(1 if slice_axis is None else item[self.keys[0]].shape[slice_axis])
+        ] * repeats
+
+    def _prepare(self, item: dict[str, Any]) -> dict[str, torch.Tensor]:
+        try:
+            prepared = self.transform({key: item[key] for key in self.keys if key in item})
+        except Exception as error:
+            cause = radseg_cause(error)
+            raise (cause or InputError(f"{item.get('image')}: can't be prepared: {error}")) from error
+        # plain tensors: an augmentation would append to the operations recorded in a cached MetaTensor
+        return {key: torch.as_tensor(np.asarray(prepared[key])) for key in self.keys}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose augmentations the items get."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> Any:
+        case, position = self._index[index]
+        item = dict(self._prepared[case])
+        if self.slice_axis is not None:
+            item = {key: value.select(self.slice_axis, position) for key, value in item.items()}
+        if self.augmentation is None:
+            return item
+        if isinstance(self.augmentation, Randomizable):
+            self.augmentation.set_random_state(seed=_item_seed(self.seed, self.epoch, index))
+        return self.augmentation(item)
+
+
+def _item_seed(seed: int, epoch: int, index: int) -> int:
+    return int.from_bytes(hashlib.blake2b(f"{seed}/{epoch}/{index}".encode(), digest_size=4).digest(), "big")

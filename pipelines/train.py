@@ -1,0 +1,100 @@
+"""The verb `train`: a bundle and a datalist become trained weights."""
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine
+
+from radseg.pipelines.bundle_loader import load_workflow, run_workflow
+from radseg.pipelines.checkpoint import Checkpoint
+from radseg.pipelines.errors import InputError
+
+_logger = logging.getLogger("radseg.training")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training ended with.
+
+    Attributes:
+        weights: state dict of the best epoch.
+        epochs: epochs trained, those before a restart included.
+        best_metric: validation metric of the best epoch.
+        stopped_early: whether early stopping ended it.
+    """
+
+    weights: Path
+    epochs: int
+    best_metric: float
+    stopped_early: bool
+
+
+def train(bundle: str | Path, *, trust_config: bool = False, **overrides: Any) -> Training:
+    """Trains a bundle as its train.json says.
+
+    Args:
+        bundle: name or folder.
+        trust_config: allow a bundle folder that isn't radseg's own.
+        **overrides: config keys and values, such as `dataset_dir`, `output_dir`, `max_epochs`, `resume`, `device`.
+
+    Raises:
+        RadsegError: the config, an override or the data can't be used.
+    """
+    result: Training = run_workflow(load_workflow(bundle, "train", overrides, trust_config))
+    return result
+
+
+def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool = False) -> Path:
+    """Makes the folder of a run; an earlier run found there is moved aside as `<name>.1`, `<name>.2`, ….
+
+    Args:
+        output_dir: folder of the run.
+        resume: go on with what is there.
+        overwrite: delete what is there instead of moving it aside.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    folder = Path(output_dir)
+    earlier = (folder / "last.pt").exists() or (folder / "model.pt").exists()
+    try:
+        if earlier and overwrite and not resume:
+            shutil.rmtree(folder)
+        elif earlier and not resume:
+            number = 1
+            while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+                number += 1
+            folder.rename(aside)
+            _logger.warning("%s held an earlier training; it is now %s (--resume goes on with one)", folder, aside.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: can't be written ({error.strerror}); choose another --output_dir") from error
+    return folder
+
+
+def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False) -> Training:
+    """Runs `trainer` to its end, from its last checkpoint when `resume` is set.
+
+    Args:
+        trainer: to run.
+        handlers: its handlers; one of them is the `Checkpoint`.
+        resume: go on from `last.pt`.
+    """
+    checkpoint = next(handler for handler in handlers if isinstance(handler, Checkpoint))
+    if not resume or checkpoint.restore(trainer):
+        trainer.run()
+    # not asked of the engines, which know nothing when there was nothing left to train
+    history = json.loads((checkpoint.output_dir / "history.json").read_text())
+    return Training(
+        weights=checkpoint.output_dir / "model.pt",
+        epochs=len(history["epochs"]),
+        best_metric=float(checkpoint.validator.state.best_metric),
+        stopped_early=history["stopped_early"],
+    )

@@ -1,0 +1,94 @@
+"""Network weights on disk: state dicts only, read without pickle's code, checked by sha256."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import torch
+
+from radseg.pipelines.errors import WeightsError
+
+
+def sha256_of(file: Path | str) -> str:
+    """Hexadecimal sha256 of a file's bytes."""
+    with Path(file).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def load_weights(network: torch.nn.Module, weights: Path | str | None, bundle_root: Path | str) -> torch.nn.Module:
+    """Fills `network` with the state dict in `weights` (float16 files are widened) and returns it.
+
+    The file's sha256 is compared with the one recorded for it before anything is read: `weights_sha256` in the
+    bundle's metadata.json for the weights that ship with it, a `<file>.sha256` beside it for any other.
+
+    Raises:
+        WeightsError: the file is missing, its sha256 differs, it isn't a plain state dict, or it belongs to another
+            network.
+    """
+    bundle_root = Path(bundle_root)
+    if weights is None or not Path(weights).is_file():
+        raise WeightsError(_missing(weights, bundle_root))
+    file = Path(weights)
+    expected = _recorded_sha256(file, bundle_root)
+    if expected is not None and (found := sha256_of(file)) != expected:
+        raise WeightsError(f"{file}: sha256 is {found[:12]}…, recorded is {expected[:12]}…: fetch the file again")
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{file}: not a state dict that can be read safely ({type(error).__name__})") from error
+    wanted = network.state_dict()
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{file}: holds no state dict; save one with torch.save(network.state_dict(), file)")
+    for name in [*wanted, *state]:
+        if name not in state or name not in wanted:
+            raise WeightsError(
+                f"{file}: tensor {name!r} is {'missing' if name in wanted else 'unknown'}: weights of another network"
+            )
+        if state[name].shape != wanted[name].shape:
+            raise WeightsError(
+                f"{file}: tensor {name!r} has shape {tuple(state[name].shape)}, "
+                f"this network wants {tuple(wanted[name].shape)}"
+            )
+    network.load_state_dict(state)
+    return network
+
+
+def save_weights(network: torch.nn.Module, file: Path | str) -> str:
+    """Writes the state dict of `network` and, beside it, `<file>.sha256`; both appear whole or not at all."""
+    file = Path(file)
+    write_atomically(network.state_dict(), file)
+    digest = sha256_of(file)
+    part = file.with_name(file.name + ".sha256.part")
+    part.write_text(f"{digest}  {file.name}\n")
+    part.replace(file.with_name(file.name + ".sha256"))
+    return digest
+
+
+def write_atomically(content: object, file: Path) -> None:
+    """`torch.save` to a neighbour, then rename, so that `file` is never half-written."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(file.name + ".part")
+    with part.open("wb") as stream:
+        torch.save(content, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(file)
+
+
+def _recorded_sha256(file: Path, bundle_root: Path) -> str | None:
+    if file.resolve().is_relative_to(bundle_root.resolve()):
+        recorded: str | None = json.loads((bundle_root / "metadata.json").read_text()).get("weights_sha256")
+        return recorded
+    beside = file.with_name(file.name + ".sha256")
+    return beside.read_text().split()[0] if beside.is_file() else None
+
+
+def _missing(weights: Path | str | None, bundle_root: Path) -> str:
+    name = bundle_root.name
+    if weights is None or Path(weights).resolve().is_relative_to(bundle_root.resolve()):
+        return (
+            f"bundle {name} has no trained weights yet: train with `radseg train {name}`, "
+            f"then pass --weights runs/{name}/model.pt"
+        )
+    return f"{weights}: no such weights file; `radseg train {name}` writes one to runs/{name}/model.pt"

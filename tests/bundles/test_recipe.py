@@ -1,0 +1,52 @@
+"""A bundle says its recipe in three configs; they must say the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import radseg.bundles
+
+NAMES = radseg.bundles.names()
+
+
+def _read(bundle: str, config: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((Path(radseg.bundles.root(bundle)) / f"{config}.json").read_text())
+    return content
+
+
+@pytest.mark.parametrize("bundle", NAMES)
+@pytest.mark.parametrize("part", ["preprocessing", "network_def", "labels"])
+def test_training_evaluation_and_inference_prepare_alike(bundle: str, part: str) -> None:
+    train, evaluate, inference = (_read(bundle, config)[part] for config in ("train", "evaluate", "inference"))
+    assert train == evaluate == inference
+
+
+@pytest.mark.parametrize("bundle", NAMES)
+@pytest.mark.parametrize("part", ["inferer", "postprocessing", "predictor", "settings"])
+def test_evaluation_scores_what_segmentation_gives(bundle: str, part: str) -> None:
+    assert _read(bundle, "evaluate")[part] == _read(bundle, "inference")[part]
+
+
+@pytest.mark.parametrize("bundle", NAMES)
+def test_what_the_three_share_has_one_default(bundle: str) -> None:
+    shared = ("spacing_mm", "roi_size", "image_size", "clahe_clip_limit", "clahe_tiles", "spatial_dims", "out_channels")
+    train, evaluate, inference = (_read(bundle, config) for config in ("train", "evaluate", "inference"))
+    for key in shared:
+        assert train.get(key) == evaluate.get(key) == inference.get(key), key
+
+
+@pytest.mark.parametrize("bundle", NAMES)
+@pytest.mark.parametrize("config", ["train", "evaluate", "inference"])
+def test_no_config_writes_below_the_bundle(bundle: str, config: str) -> None:
+    assert _read(bundle, config)["output_dir"].startswith("runs/")
+
+
+def test_the_spine_labels_are_the_metadata_s() -> None:
+    from radseg.pipelines.bundle_loader import load_workflow
+
+    workflow = load_workflow("spine", "inference")
+    workflow.parser.parse()
+    definition = workflow.parser["_meta_#network_data_format#outputs#pred#channel_def"]
+    assert workflow.parser.get_parsed_content("labels") == [definition["1"], definition["2"]]

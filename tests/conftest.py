@@ -1,0 +1,97 @@
+"""What several tests need: small networks' weights, the command line, the real images if they are here."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).parents[1]
+SAMPLE_DATA = ROOT / "sample_data"
+REAL_DATA = ROOT.parent / "shared" / "data"
+
+# narrow networks on small windows: what is tested with them doesn't depend on how wide they are
+SMALL: dict[str, dict[str, Any]] = {
+    "spine": {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0]},
+    "lung_ct": {"network_def#features": [4, 8, 16, 32], "image_size": 64},
+}
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder of the real images; tests that need them are skipped where it isn't."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("the real images (../shared/data) are not here")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Weights of the small networks, random but always the same, whose masks aren't empty."""
+    from radseg.networks import AttentionUNet, SpineFusionNet
+
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    networks = {
+        "spine": SpineFusionNet(3, 1, 3, SMALL["spine"]["network_def#features"]),
+        "lung_ct": AttentionUNet(features=SMALL["lung_ct"]["network_def#features"]),
+    }
+    for name, network in networks.items():
+        torch.save(network.state_dict(), folder / f"{name}.pt")
+    return {name: folder / f"{name}.pt" for name in networks}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def radseg(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Runs the command line in this process."""
+    import logging
+    import warnings
+
+    import typer
+
+    from radseg.pipelines.cli import app
+
+    command = typer.main.get_command(app)
+
+    def run(*arguments: str | Path) -> Ended:
+        levels = {name: logging.getLogger(name).level for name in ("", "radseg", "matplotlib", "PIL", "pydicom")}
+        handlers = logging.root.handlers[:]
+        capfd.readouterr()
+        with warnings.catch_warnings():
+            try:
+                result = command.main(
+                    [str(argument) for argument in arguments], prog_name="radseg", standalone_mode=True
+                )
+                code = int(result or 0)
+            except SystemExit as end:
+                code = int(end.code or 0)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+        logging.root.handlers[:] = handlers
+        captured = capfd.readouterr()
+        return Ended(code, captured.out, captured.err)
+
+    return run
+
+
+def small_overrides(bundle: str) -> list[str]:
+    """The overrides of the small networks as they are written on a command line."""
+    return [text for key, value in SMALL[bundle].items() for text in (f"--{key}", json.dumps(value))]
+
+
+os.environ.setdefault("MPLBACKEND", "Agg")

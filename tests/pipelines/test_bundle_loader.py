@@ -1,0 +1,62 @@
+"""From a bundle's name and overrides to MONAI's workflow; mistakes offer the nearest right thing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+import radseg.bundles
+from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json
+from radseg.pipelines.errors import ConfigError
+
+
+def test_an_unknown_bundle_offers_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="no bundle 'spin': did you mean 'spine'"):
+        find_bundle("spin")
+
+
+def test_a_foreign_folder_needs_trust(tmp_path: Path) -> None:
+    shutil.copytree(radseg.bundles.root("spine"), tmp_path / "mine")
+    with pytest.raises(ConfigError, match="--trust-config"):
+        find_bundle(tmp_path / "mine")
+    assert find_bundle(tmp_path / "mine", trust_config=True) == tmp_path / "mine"
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("max_epoch", "--max_epochs"),
+        ("network_def#feature", "--network_def#features"),
+        ("netwrk_def#features", "--network_def#features"),
+        ("train#trainer#max_epoch", "--train#trainer#max_epochs"),
+        ("preprocessing#transforms#3#lower", "--preprocessing#transforms#3#lower_hu"),
+    ],
+)
+def test_a_misspelt_override_offers_the_nearest_key(key: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=f"did you mean {nearest}\\?"):
+        load_workflow("spine", "train", {key: 1})
+
+
+def test_an_argument_that_the_component_takes_may_be_new() -> None:
+    workflow = load_workflow("spine", "train", {"network_def#without": ["aspp"]})
+    assert workflow.parser["network_def#without"] == ["aspp"]
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text('{"seed": 1, "seed": 2}')
+    with pytest.raises(ConfigError, match="'seed' stands there twice"):
+        read_json(tmp_path / "train.json")
+
+
+def test_a_syntax_error_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text('{\n"seed": 1,\n}')
+    with pytest.raises(ConfigError, match="line 3"):
+        read_json(tmp_path / "train.json")
+
+
+def test_a_copied_bundle_knows_its_own_root(tmp_path: Path) -> None:
+    shutil.copytree(radseg.bundles.root("spine"), tmp_path / "mine")
+    workflow = load_workflow(tmp_path / "mine", "inference", trust_config=True)
+    assert workflow.parser["bundle_root"] == str(tmp_path / "mine")
+    assert json.loads((tmp_path / "mine" / "metadata.json").read_text())["version"] == "0.1.0"

@@ -1,0 +1,38 @@
+"""Training's handlers: seeds that depend on the epoch alone, batch-norm statistics that fit the weights."""
+
+import torch
+from ignite.engine import Engine
+
+from radseg.pipelines.epoch_dataset import EpochDataset
+from radseg.pipelines.handlers import EpochSeed, RefreshBatchNorm
+
+
+def _draws(start: int, epochs: int) -> list[float]:
+    dataset = EpochDataset([], lambda item: item, progress=False)
+    engine = Engine(lambda engine, batch: drawn.append(torch.rand(1).item()))
+    drawn: list[float] = []
+    EpochSeed(7, dataset).attach(engine)
+    engine.state.epoch, engine.state.iteration = start, start * 2
+    engine.state.max_epochs, engine.state.epoch_length = epochs, 2
+    engine.run([0, 1], max_epochs=epochs, epoch_length=2)
+    assert dataset.epoch == epochs
+    return drawn
+
+
+def test_an_epoch_draws_the_same_after_a_restart() -> None:
+    assert _draws(0, 3)[2:] == _draws(1, 3)
+    assert len(set(_draws(0, 3))) == 6
+
+
+def test_refreshed_statistics_are_those_of_the_data() -> None:
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.BatchNorm1d(3, momentum=0.01))
+    images = 5 + 2 * torch.randn(4, 64, 3)
+    network(images[0])  # one step of training hardly moves the running mean
+    assert network[0].running_mean.max() < 0.2
+    loader = [{"image": batch} for batch in images]
+    engine = Engine(lambda engine, batch: None)
+    RefreshBatchNorm(network, loader, torch.device("cpu"), batches=3).attach(engine)
+    engine.run([0], max_epochs=1)
+    assert torch.allclose(network[0].running_mean, images[:3].mean(dim=(0, 1)), atol=1e-5)
+    assert network[0].momentum == 0.01

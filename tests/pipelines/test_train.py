@@ -1,0 +1,39 @@
+"""An earlier training is never lost, and a folder that can't be written is said at once."""
+
+from pathlib import Path
+
+import pytest
+
+from radseg.pipelines.errors import InputError
+from radseg.pipelines.train import prepare_output
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "spine"
+    folder.mkdir(parents=True)
+    (folder / "model.pt").write_text("precious")
+    return folder
+
+
+def test_an_earlier_training_is_moved_aside(earlier: Path) -> None:
+    prepare_output(earlier)
+    (earlier / "model.pt").write_text("second")
+    prepare_output(earlier)
+    assert (earlier.parent / "spine.1" / "model.pt").read_text() == "precious"
+    assert (earlier.parent / "spine.2" / "model.pt").read_text() == "second"
+    assert list(earlier.iterdir()) == []
+
+
+def test_resuming_leaves_it_and_overwriting_removes_it(earlier: Path) -> None:
+    prepare_output(earlier, resume=True)
+    assert (earlier / "model.pt").read_text() == "precious"
+    prepare_output(earlier, overwrite=True)
+    assert list(earlier.iterdir()) == []
+    assert [folder.name for folder in earlier.parent.iterdir()] == ["spine"]
+
+
+def test_a_folder_that_cant_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"can't be written \(.*\); choose another --output_dir"):
+        prepare_output(tmp_path / "file" / "runs")

@@ -1,0 +1,83 @@
+"""Weights: checked before they are read, never unpickled, written whole."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.weights import load_weights, save_weights, sha256_of
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    folder = tmp_path / "toy"
+    (folder / "models").mkdir(parents=True)
+    (folder / "metadata.json").write_text(json.dumps({"weights_sha256": None}))
+    return folder
+
+
+def _network() -> torch.nn.Module:
+    return torch.nn.Conv2d(1, 2, 3)
+
+
+def test_saved_weights_come_back(tmp_path: Path, bundle: Path) -> None:
+    network, other = _network(), _network()
+    digest = save_weights(network, tmp_path / "model.pt")
+    load_weights(other, tmp_path / "model.pt", bundle)
+    assert torch.equal(network.weight, other.weight)
+    assert digest == sha256_of(tmp_path / "model.pt")
+    assert sorted(file.name for file in tmp_path.glob("model*")) == ["model.pt", "model.pt.sha256"]
+
+
+def test_half_precision_files_are_widened(tmp_path: Path, bundle: Path) -> None:
+    network = _network()
+    torch.save({name: value.half() for name, value in network.state_dict().items()}, tmp_path / "half.pt")
+    loaded = load_weights(_network(), tmp_path / "half.pt", bundle)
+    assert loaded.weight.dtype == torch.float32
+    assert torch.allclose(loaded.weight, network.weight, atol=1e-3)
+
+
+def test_a_bundle_without_weights_says_how_to_get_them(bundle: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no trained weights yet.*radseg train toy.*--weights"):
+        load_weights(_network(), bundle / "models" / "model.pt", bundle)
+
+
+def test_weights_whose_sha256_differs_are_refused(tmp_path: Path, bundle: Path) -> None:
+    save_weights(_network(), bundle / "models" / "model.pt")
+    (bundle / "metadata.json").write_text(json.dumps({"weights_sha256": "0" * 64}))
+    with pytest.raises(WeightsError, match="sha256"):
+        load_weights(_network(), bundle / "models" / "model.pt", bundle)
+    save_weights(_network(), tmp_path / "mine.pt")
+    (tmp_path / "mine.pt.sha256").write_text("1" * 64 + "  mine.pt\n")
+    with pytest.raises(WeightsError, match="sha256"):
+        load_weights(_network(), tmp_path / "mine.pt", bundle)
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("this must not run",))
+
+
+def test_a_pickle_is_not_run(tmp_path: Path, bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(_Evil()))
+    with pytest.raises(WeightsError, match="not a state dict that can be read safely"):
+        load_weights(_network(), tmp_path / "evil.pt", bundle)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (torch.nn.Conv2d(1, 3, 3), r"'weight' has shape \(3, 1, 3, 3\), this network wants \(2, 1, 3, 3\)"),
+        (torch.nn.Conv2d(1, 2, 3, bias=False), "'bias' is missing"),
+    ],
+)
+def test_weights_of_another_network_name_the_tensor(
+    tmp_path: Path, bundle: Path, other: torch.nn.Module, message: str
+) -> None:
+    torch.save(other.state_dict(), tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match=message):
+        load_weights(_network(), tmp_path / "other.pt", bundle)
