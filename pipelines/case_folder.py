@@ -1,0 +1,71 @@
+"""The folder of one case: written beside its place, renamed into it when whole."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from radseg.pipelines.cases import Case, InputKind
+from radseg.pipelines.io import Volume, write_mask, write_mask_png
+from radseg.pipelines.report import save_preview
+
+
+@contextmanager
+def case_folder(output_dir: Path, name: str) -> Iterator[Path]:
+    """A new folder to fill; it becomes `output_dir/name` at the end, or vanishes if filling it failed.
+
+    What was at `output_dir/name` is replaced only then.
+    """
+    part = output_dir / f".{name}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+        for file in part.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        old = output_dir / f".{name}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        if (output_dir / name).exists():
+            (output_dir / name).rename(old)
+        part.rename(output_dir / name)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def write_case(
+    folder: Path,
+    case: Case,
+    volume: Volume,
+    mask: npt.NDArray[np.uint8],
+    labels: Sequence[str],
+    statistics: Mapping[str, Any],
+    preview_window_hu: tuple[float, float],
+) -> None:
+    """Writes the mask, the statistics and the preview of a case.
+
+    Args:
+        folder: where to.
+        case: what was segmented; a PNG gets `mask.png`, everything else `mask.nii.gz` on the source grid.
+        volume: its image.
+        mask: labels, (i, j, k) on the grid of `volume`.
+        labels: names of the labels 1, 2, ….
+        statistics: written as `statistics.json`.
+        preview_window_hu: grey scale of the preview.
+    """
+    if case.kind == InputKind.PNG:
+        write_mask_png(folder / "mask.png", mask)
+    else:
+        source = case.files[0] if case.kind == InputKind.NIFTI else None
+        write_mask(folder / "mask.nii.gz", mask, volume.affine_ras, source=source)
+    (folder / "statistics.json").write_text(json.dumps(statistics, indent=2, ensure_ascii=False) + "\n")
+    title = f"{case.name} — not a medical device"
+    save_preview(folder / "preview.png", volume, mask, labels, statistics, title, preview_window_hu)

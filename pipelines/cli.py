@@ -1,0 +1,289 @@
+"""The command `radseg`: one function a verb, no logic; heavy imports wait until a verb runs."""
+
+import functools
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Radiology segmentation bundles: CT in, mask on the original grid out. Not a medical device.",
+    epilog="Exit codes: 0 all done, 1 some cases failed or none was usable, 2 wrong usage, config or weights.",
+)
+data = typer.Typer(no_args_is_help=True, help="Make sample data; look a dataset over.")
+app.add_typer(data, name="data")
+
+_OVERRIDES = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+Bundle = Annotated[str, typer.Argument(help="Bundle's name (spine, lung_ct) or folder.")]
+Rest = Annotated[
+    list[str] | None, typer.Argument(metavar="[--KEY VALUE]...", help="Config overrides, such as --max_epochs 3.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Weights = Annotated[Path | None, typer.Option(help="State dict to use instead of the bundle's own.")]
+DatasetDir = Annotated[
+    Path | None, typer.Option("--dataset-dir", "--dataset_dir", "-d", help="Folder with datalist.json and images.")
+]
+OutputDir = Annotated[Path | None, typer.Option("--output", "--output_dir", "-o", help="Folder for the results.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show warnings, logs and tracebacks.")]
+TrustConfig = Annotated[bool, typer.Option("--trust-config", help="Run a bundle folder that isn't radseg's own.")]
+
+
+def _verb(function: Callable[..., int]) -> Callable[..., None]:
+    """Runs a verb; what a user can mend ends as one line and an exit code."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError, one_line
+
+        verbose = kwargs.get("verbose", False)
+        _quieten(verbose)
+        try:
+            code = function(*args, **kwargs)
+        except RadsegError as error:
+            if verbose:
+                raise
+            _say(f"error: {' '.join(str(error).split())}")
+            code = 2 if isinstance(error, (ConfigError, WeightsError)) else 1
+        except Exception as error:
+            if verbose:
+                raise
+            _say(f"error: {one_line(error)} (not foreseen; -v shows where)")
+            code = 1
+        raise typer.Exit(code)
+
+    return run
+
+
+@app.command(context_settings=_OVERRIDES)
+@_verb
+def segment(
+    bundle: Bundle,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT... [--KEY VALUE]...", help="Files or folders; config overrides.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    weights: Weights = None,
+    series: Annotated[str | None, typer.Option(help="Take only the DICOM series with this SeriesInstanceUID.")] = None,
+    device: Device = "auto",
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Cases at a time.")] = 1,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    trust_config: TrustConfig = False,
+) -> int:
+    """Segment images: DICOM folders, zips, NIfTI, NRRD, MHA; for lung_ct PNG slices too.
+
+    Each case gets OUT/CASE/ with mask.nii.gz on the image's own grid (mask.png for a PNG), statistics.json and
+    preview.png, and a line in OUT/manifest.jsonl. Run again, it does only what is missing.
+
+    Example: `radseg segment spine CT_FOLDER -o masks --weights runs/spine/model.pt`
+    """
+    from radseg.pipelines.segment import segment as run
+
+    paths, overrides = _split(inputs)
+    chosen = {"weights": None if weights is None else str(weights), "series": series}
+    overrides = {**{key: value for key, value in chosen.items() if value is not None}, **overrides}
+    options = {"device": device, "workers": workers, "overwrite": overwrite, "progress": not quiet}
+    batch = run(bundle, paths, output, trust_config=trust_config, **options, **overrides)
+    for source, reason in batch.refused.items():
+        _say(f"refused {source}: {reason}")
+    for case, reason in batch.failed.items() if quiet else ():
+        _say(f"failed {case}: {reason}")
+    if not quiet:
+        for case in batch.done:
+            folder = batch.output_dir / case
+            print(f"{case}: {', '.join(str(folder / file.name) for file in sorted(folder.iterdir()))}")
+        summary = f"{len(batch.done)} done, {len(batch.skipped)} done before, {len(batch.failed)} failed"
+        print(f"{summary}, {len(batch.refused)} refused; see {batch.output_dir / 'manifest.jsonl'}")
+    if not (batch.done or batch.skipped or batch.failed):
+        _say("error: no usable image among the inputs")
+    return 0 if batch.ok else 1
+
+
+@app.command(context_settings=_OVERRIDES)
+@_verb
+def train(
+    bundle: Bundle,
+    rest: Rest = None,
+    dataset_dir: DatasetDir = None,
+    output: OutputDir = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")] = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    trust_config: TrustConfig = False,
+) -> int:
+    """Train a bundle; OUT/model.pt holds the best epoch's weights.
+
+    Without a dataset it trains on the sample data. An earlier run in OUT is moved aside, never lost.
+
+    Example: `radseg train spine --dataset_dir DATA --output runs/spine --max_epochs 50`
+    """
+    from radseg.pipelines.train import train as run
+
+    overrides = _with_paths(rest, dataset_dir=dataset_dir, output_dir=output)
+    options = {"device": device, "resume": resume, "overwrite": overwrite, "progress": not quiet}
+    result = run(bundle, trust_config=trust_config, **options, **overrides)
+    if not quiet:
+        ended = "stopped early" if result.stopped_early else "done"
+        print(f"{ended} after {result.epochs} epochs, best {result.best_metric:.4f}; weights: {result.weights}")
+    return 0
+
+
+@app.command(context_settings=_OVERRIDES)
+@_verb
+def evaluate(
+    bundle: Bundle,
+    rest: Rest = None,
+    dataset_dir: DatasetDir = None,
+    output: OutputDir = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    trust_config: TrustConfig = False,
+) -> int:
+    """Score a bundle against labels: overlap, HD95 and surface Dice per case, as CSV and JSON.
+
+    Example: `radseg evaluate lung_ct --dataset_dir DATA --split validation --weights runs/lung_ct/model.pt`
+    """
+    from radseg.pipelines.evaluate import evaluate as run
+
+    overrides = _with_paths(rest, dataset_dir=dataset_dir, output_dir=output, weights=weights)
+    result = run(bundle, trust_config=trust_config, device=device, progress=not quiet, **overrides)
+    if not quiet:
+        for label, mean in result["mean"].items():
+            shown = (f"{name} {value:.4f}" for name, value in mean.items() if isinstance(value, float))
+            print(f"{label}: {', '.join(shown)}")
+        print(f"{result['cases']} cases; {result['convention']}")
+    return 0
+
+
+@app.command(context_settings=_OVERRIDES)
+@_verb
+def validate(bundle: Bundle, rest: Rest = None, verbose: Verbose = False, trust_config: TrustConfig = False) -> int:
+    """Check a bundle's files: metadata, configs, components, references, network, weights.
+
+    Example: `radseg validate spine`
+    """
+    from radseg.pipelines.validate import validate as run
+
+    problems = run(bundle, trust_config=trust_config, overrides=_with_paths(rest))
+    for problem in problems:
+        _say(problem)
+    print(f"{bundle}: {len(problems)} problems" if problems else f"{bundle}: valid")
+    return 2 if problems else 0
+
+
+@data.command("sample")
+@_verb
+def data_sample(
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder.")] = Path("sample_data"),
+    verbose: Verbose = False,
+) -> int:
+    """Make the small synthetic CTs that training and the demo use.
+
+    Example: `radseg data sample -o sample_data`
+    """
+    from radseg.pipelines.datasets import sample
+
+    print(f"sample data in {sample(output)}")
+    return 0
+
+
+@data.command("check")
+@_verb
+def data_check(
+    dataset_dir: Annotated[Path, typer.Argument(help="Folder with datalist.json and images.")],
+    datalist: Annotated[Path | None, typer.Option(help="Datalist, if it isn't DATASET_DIR/datalist.json.")] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Look for files that can't be read, grids that differ, empty masks and leaks between splits.
+
+    Example: `radseg data check sample_data/spine`
+    """
+    from radseg.pipelines.datasets import check
+
+    report = check(dataset_dir, datalist, progress=not quiet)
+    for problem in report.problems:
+        _say(f"problem: {problem}")
+    if not quiet:
+        for note in report.notes:
+            print(f"note: {note}")
+        print(", ".join(f"{count} {split}" for split, count in report.items.items()))
+        print(
+            "label values: " + ", ".join(f"{value} in {n} images" for value, n in sorted(report.label_values.items()))
+        )
+    return 1 if report.problems else 0
+
+
+def _split(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
+    """Positional arguments and config overrides (`--key value`, `--key=value`) of a command line."""
+    from radseg.pipelines.errors import ConfigError
+
+    positional, overrides = [], {}
+    rest = iter(tokens or [])
+    for token in rest:
+        if not token.startswith("-") or token == "-":
+            positional.append(token)
+            continue
+        key, equals, value = token.removeprefix("--").partition("=")
+        if not token.startswith("--") or not key:
+            raise ConfigError(f"no such option {token!r}; `radseg VERB --help` lists them")
+        if not equals:
+            following = next(rest, None)
+            if following is None:
+                raise ConfigError(f"{token} needs a value: {token} VALUE")
+            value = following
+        overrides[key] = _value(value)
+    return positional, overrides
+
+
+def _with_paths(rest: list[str] | None, **paths: Path | None) -> dict[str, Any]:
+    from radseg.pipelines.errors import ConfigError
+
+    positional, overrides = _split(rest)
+    if positional:
+        raise ConfigError(f"unexpected argument {positional[0]!r}; overrides are written --KEY VALUE")
+    return {**{key: str(path) for key, path in paths.items() if path is not None}, **overrides}
+
+
+def _value(text: str) -> Any:
+    """A config value as JSON; Python's True, False and None too; anything else is text."""
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except json.JSONDecodeError:
+        return text
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _quieten(verbose: bool) -> None:
+    """Keeps the libraries' warnings and logs from the user unless they were asked for."""
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(name)s %(levelname)s %(message)s")
+    logging.getLogger("radseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    for library in ("matplotlib", "PIL", "pydicom"):
+        logging.getLogger(library).setLevel(logging.WARNING if verbose else logging.ERROR)
+    if not verbose:
+        warnings.simplefilter("ignore")
+
+
+def main() -> None:
+    """Entry point of the command `radseg`."""
+    app()

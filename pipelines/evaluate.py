@@ -1,0 +1,153 @@
+"""The verb `evaluate`: a bundle's masks against the truth, on the grid of the source, case by case."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from radseg.pipelines.bundle_loader import load_workflow, read_json, run_workflow
+from radseg.pipelines.engine import Predictor
+from radseg.pipelines.errors import ConfigError, InputError
+from radseg.pipelines.io import load_pair
+from radseg.pipelines.metrics import label_metrics, mean_metrics
+from radseg.pipelines.weights import sha256_of
+
+CONVENTION = (
+    "overlap of two empty masks is 1, of one empty mask 0; distances need both masks, "
+    "are left out of the mean otherwise and counted as undefined"
+)
+
+
+def evaluate(bundle: str | Path, *, trust_config: bool = False, **overrides: Any) -> dict[str, Any]:
+    """Scores a bundle on one split of a datalist as its evaluate.json says.
+
+    Args:
+        bundle: name or folder.
+        trust_config: allow a bundle folder that isn't radseg's own.
+        **overrides: config keys and values, such as `dataset_dir`, `split`, `weights`, `output_dir`.
+
+    Returns:
+        What is also written to `metrics.json`.
+
+    Raises:
+        RadsegError: the config, the weights or the data can't be used.
+    """
+    result: dict[str, Any] = run_workflow(load_workflow(bundle, "evaluate", overrides, trust_config))
+    return result
+
+
+class Evaluator:
+    """Predicts each item and writes `metrics.csv` (a row per case and label) and `metrics.json` (means).
+
+    Args:
+        items: datalist items with "image" and "label".
+        predictor: the same that `segment` uses.
+        output_dir: folder of the two files.
+        bundle_root: folder of the bundle, for its name and version.
+        weights: the weights file, for its sha256.
+        labels: names of the labels 1, 2, ….
+        settings: what was chosen in the config; recorded.
+        truth_label: with a value, the truth is that label of the file, as label 1.
+        surface_tolerance_mm: of the surface Dice.
+        distances: also compute HD95 and surface Dice.
+        progress: show a bar.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Mapping[str, Any]],
+        predictor: Predictor,
+        output_dir: Path | str,
+        bundle_root: Path | str,
+        weights: Path | str,
+        labels: Sequence[str],
+        settings: Mapping[str, Any],
+        truth_label: int | None = None,
+        surface_tolerance_mm: float = 2.0,
+        distances: bool = True,
+        progress: bool = True,
+    ) -> None:
+        self.items = list(items)
+        self.predictor = predictor
+        self.output_dir = Path(output_dir)
+        self.labels = list(labels)
+        self.truth_label = truth_label
+        self.surface_tolerance_mm = surface_tolerance_mm
+        self.distances = distances
+        self.progress = progress
+        self.provenance = {
+            "bundle": Path(bundle_root).name,
+            "bundle_version": read_json(Path(bundle_root) / "metadata.json")["version"],
+            "weights_sha256": sha256_of(weights),
+            "settings": dict(settings),
+        }
+        if not all("label" in item for item in self.items):
+            raise InputError("an item of the datalist has no label to evaluate against; add it or choose another split")
+
+    def run(self) -> dict[str, Any]:
+        """Evaluates all items and returns what it wrote to `metrics.json`.
+
+        Raises:
+            InputError: an image or label can't be used.
+            ConfigError: the output folder can't be written.
+        """
+        rows = [
+            row
+            for item in track(self.items, "evaluating", disable=not self.progress, transient=True)
+            for row in self._rows(item)
+        ]
+        by_label = {
+            name: mean_metrics([row["metrics"] for row in rows if row["label"] == name]) for name in self.labels
+        }
+        result = {
+            **self.provenance,
+            "cases": len(self.items),
+            "convention": CONVENTION,
+            "surface_tolerance_mm": self.surface_tolerance_mm,
+            "mean": by_label,
+            "rows": [{**row, "metrics": dataclasses.asdict(row["metrics"])} for row in rows],
+        }
+        self._write(result)
+        return result
+
+    def _rows(self, item: Mapping[str, Any]) -> list[dict[str, Any]]:
+        image, truth_volume = load_pair(item["image"], item["label"])
+        prediction = self.predictor(image.to_tensor()).mask
+        truth = np.asarray(truth_volume.array).astype(np.uint8)
+        if self.truth_label is not None:
+            truth = (truth == self.truth_label).astype(np.uint8)
+        spacing = np.linalg.norm(image.affine_ras[:3, :3], axis=0)
+        case = Path(item["image"]).name.removesuffix(".gz").rsplit(".", 1)[0]
+        return [
+            {
+                "case": case,
+                "label": name,
+                "metrics": label_metrics(
+                    prediction, truth, value, spacing, self.surface_tolerance_mm, distances=self.distances
+                ),
+            }
+            for value, name in enumerate(self.labels, start=1)
+        ]
+
+    def _write(self, result: Mapping[str, Any]) -> None:
+        table = io.StringIO()
+        writer = csv.writer(table)
+        names = list(result["rows"][0]["metrics"])
+        writer.writerow(["case", "label", *names])
+        for row in result["rows"]:
+            writer.writerow([row["case"], row["label"], *row["metrics"].values()])
+        texts = {"metrics.csv": table.getvalue(), "metrics.json": json.dumps(result, indent=2) + "\n"}
+        try:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            for name, text in texts.items():
+                part = self.output_dir / f"{name}.part"
+                part.write_text(text)
+                part.replace(self.output_dir / name)
+        except OSError as error:
+            raise ConfigError(f"{self.output_dir}: can't be written ({error.strerror}); choose another") from error

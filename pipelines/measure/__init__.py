@@ -1,0 +1,6 @@
+"""Numbers from masks, each with its unit and method."""
+
+from radseg.pipelines.measure.lesion_burden import LesionBurden
+from radseg.pipelines.measure.volumes import LabelVolumes
+
+__all__ = ["LabelVolumes", "LesionBurden"]

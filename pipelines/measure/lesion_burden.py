@@ -1,0 +1,61 @@
+"""How far a lesion reaches: share of the slices it touches and, given a lung mask, share of the lung."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from radseg.pipelines.errors import InputError
+from radseg.pipelines.io import Volume, load_mask
+from radseg.pipelines.measure.volumes import LabelVolumes
+
+
+class LesionBurden:
+    """Volumes as `LabelVolumes`, and the extent of all labels together.
+
+    `share_of_slices` is the number of axial slices with any lesion over all slices. `share_of_lung` is lesion voxels
+    inside the lung mask over the voxels of the lung mask; it is left out without one.
+
+    Args:
+        labels: names of the labels 1, 2, ….
+        lung_mask: a mask file for a single case, or a folder with `<case>.nii.gz` or `<case>.png`; anything above 0
+            is lung.
+    """
+
+    def __init__(self, labels: Sequence[str], lung_mask: str | Path | None = None) -> None:
+        self.volumes = LabelVolumes(labels)
+        self.lung_mask = None if lung_mask is None else Path(lung_mask)
+
+    def __call__(self, mask: npt.NDArray[np.uint8], volume: Volume, case: str) -> dict[str, Any]:
+        """Statistics of one mask; the arguments are those of `LabelVolumes`.
+
+        Raises:
+            InputError: the lung mask is missing, empty, or lies on another grid.
+        """
+        lesion = mask > 0
+        axial = int(np.argmax(np.abs(volume.affine_ras[2, :3])))
+        touched = lesion.any(axis=tuple(axis for axis in range(3) if axis != axial))
+        statistics = self.volumes(mask, volume, case)
+        statistics["slices"] = int(touched.size)
+        statistics["share_of_slices"] = round(float(touched.mean()), 6)
+        if self.lung_mask is not None:
+            lung = self._lung(case, mask.shape)
+            statistics["share_of_lung"] = round(float((lesion & lung).sum() / lung.sum()), 6)
+        return statistics
+
+    def _lung(self, case: str, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+        assert self.lung_mask is not None
+        file = self.lung_mask
+        if file.is_dir():
+            found = [file / f"{case}{ending}" for ending in (".nii.gz", ".png") if (file / f"{case}{ending}").is_file()]
+            if not found:
+                raise InputError(f"{file}: no lung mask {case}.nii.gz or {case}.png; add it or drop --lung_mask")
+            file = found[0]
+        lung = load_mask(file).array > 0
+        if lung.shape != shape:
+            raise InputError(f"{file}: lung mask has shape {lung.shape}, the image {shape}; resample it to the image")
+        if not lung.any():
+            raise InputError(f"{file}: the lung mask is empty; give the right one or drop --lung_mask")
+        return lung

@@ -1,0 +1,122 @@
+"""One picture of a case: three planes through the labels, their outlines, and what they mean."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from radseg.pipelines.io import Volume
+
+# Okabe and Ito's palette, which stays apart for the colour-blind and on grey
+COLORS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7")
+
+
+def save_preview(
+    file: Path,
+    volume: Volume,
+    mask: npt.NDArray[np.uint8],
+    labels: Sequence[str],
+    statistics: Mapping[str, Any],
+    title: str,
+    window_hu: tuple[float, float] = (-1000.0, 1000.0),
+) -> None:
+    """Draws axial, coronal and sagittal planes with the outlines of all labels as PNG.
+
+    Each plane is the one with most labelled voxels (the middle one when the mask is empty), shown as radiologists
+    look at it: patient's right at the left of the picture, anterior or superior at the top, pixels in true proportion.
+
+    Args:
+        file: where the PNG is written.
+        volume: the image; any orientation, shown along the axes nearest to the patient's.
+        mask: labels on the grid of `volume`.
+        labels: names of the labels 1, 2, ….
+        statistics: result of the bundle's statistics, for the legend.
+        title: stands above the planes.
+        window_hu: lower and upper end of the grey scale for CT.
+    """
+    image_ras, spacing = _to_ras(volume.array, volume.affine_ras)
+    mask_ras, _ = _to_ras(mask, volume.affine_ras)
+    low, high = window_hu if volume.units == "HU" else (0.0, 255.0)
+    planes = ["axial"] if image_ras.shape[2] == 1 else ["axial", "coronal", "sagittal"]
+    views = [_view(plane, image_ras, mask_ras, spacing) for plane in planes]
+    widths = [view.extent[1] / view.extent[2] for view in views]
+    figure = Figure(figsize=(sum(widths) * 4.2 + 0.4, 5.2), facecolor="black")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(1, len(views), width_ratios=widths, left=0.02, right=0.98, bottom=0.16, top=0.86)
+    for column, view in enumerate(views):
+        axes = figure.add_subplot(grid[0, column])
+        axes.imshow(view.image, cmap="gray", vmin=low, vmax=high, extent=view.extent, interpolation="nearest")
+        for value in range(1, len(labels) + 1):
+            region = view.mask == value
+            if region.any():
+                color = COLORS[(value - 1) % len(COLORS)]
+                axes.contour(
+                    region.astype(float), [0.5], colors=color, linewidths=1.2, extent=view.extent, origin="upper"
+                )
+        for text, x, y in view.letters:
+            axes.text(x, y, text, color="white", transform=axes.transAxes, ha="center", va="center", fontsize=9)
+        axes.set_title(view.name, color="white", fontsize=10)
+        axes.set_xticks([])
+        axes.set_yticks([])
+    figure.suptitle(title, color="white", fontsize=12)
+    handles = [
+        Patch(color=COLORS[(value - 1) % len(COLORS)], label=_legend(name, statistics["labels"][name]))
+        for value, name in enumerate(labels, start=1)
+    ]
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor="white")
+    figure.savefig(file, dpi=110, facecolor="black")
+
+
+class _View:
+    """One plane, rows from top to bottom as shown, its size in mm, and the letters of the patient's directions."""
+
+    def __init__(
+        self,
+        name: str,
+        image: npt.NDArray[Any],
+        mask: npt.NDArray[np.uint8],
+        size_mm: tuple[float, float],
+        letters: str,
+    ) -> None:
+        self.name = name
+        self.image = image
+        self.mask = mask
+        height, width = size_mm
+        self.extent = (0.0, width, height, 0.0)
+        places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.97), (0.5, 0.03))  # left, right, top, bottom
+        self.letters = [(letter, x, y) for letter, (x, y) in zip(letters, places, strict=True)]
+
+
+def _view(plane: str, image: npt.NDArray[Any], mask: npt.NDArray[np.uint8], spacing: npt.NDArray[np.float64]) -> _View:
+    axis = {"sagittal": 0, "coronal": 1, "axial": 2}[plane]
+    others = tuple(other for other in range(3) if other != axis)
+    counts = (mask > 0).sum(axis=others)
+    position = int(np.argmax(counts)) if counts.any() else image.shape[axis] // 2
+    cut_image, cut_mask = np.take(image, position, axis), np.take(mask, position, axis)
+    # RAS: the second remaining axis points up in the picture; the first to the picture's left (R) or its left (A)
+    shown_image, shown_mask = cut_image.T[::-1, ::-1], cut_mask.T[::-1, ::-1]
+    size = (cut_image.shape[1] * spacing[others[1]], cut_image.shape[0] * spacing[others[0]])
+    letters = {"axial": "RLAP", "coronal": "RLSI", "sagittal": "APSI"}[plane]
+    name = plane if image.shape[2] == 1 else f"{plane}, slice {position + 1} of {image.shape[axis]}"
+    return _View(name, shown_image, shown_mask, (float(size[0]), float(size[1])), letters)
+
+
+def _to_ras(
+    array: npt.NDArray[Any], affine: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    codes = nib.orientations.io_orientation(affine)
+    turned = nib.orientations.apply_orientation(array, codes)
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    return turned, spacing[np.argsort(codes[:, 0])]
+
+
+def _legend(name: str, row: Mapping[str, Any]) -> str:
+    if "volume_ml" in row:
+        return f"{name}: {row['volume_ml']:.1f} ml"
+    return f"{name}: {100 * row['share_of_image']:.1f} % of the image"

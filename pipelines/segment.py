@@ -1,0 +1,262 @@
+"""The verb `segment`: images go in, a folder a case comes out, each finished or not there at all."""
+
+import logging
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from radseg.pipelines.bundle_loader import load_workflow, read_json, run_workflow
+from radseg.pipelines.case_folder import case_folder, write_case
+from radseg.pipelines.cases import Case, Refusal, digest
+from radseg.pipelines.engine import Predictor
+from radseg.pipelines.errors import ConfigError, InputError, one_line
+from radseg.pipelines.io import Volume, load_volume
+from radseg.pipelines.manifest import Manifest
+from radseg.pipelines.weights import sha256_of
+
+_logger = logging.getLogger("radseg.segment")
+
+
+class _Statistics(Protocol):
+    def __call__(self, mask: npt.NDArray[np.uint8], volume: Volume, case: str) -> dict[str, Any]: ...
+
+
+@dataclass
+class Batch:
+    """How a batch of cases ended.
+
+    Attributes:
+        output_dir: where the case folders and the manifest are.
+        done: names of the cases segmented now.
+        skipped: names of the cases that an earlier run had finished.
+        failed: name and reason of each case that failed.
+        refused: source and reason of each input that isn't a case.
+    """
+
+    output_dir: Path
+    done: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every case is there and there was at least one."""
+        return not self.failed and bool(self.done or self.skipped)
+
+
+def segment(
+    bundle: str | Path,
+    inputs: str | Path | Sequence[str | Path],
+    output_dir: str | Path,
+    *,
+    trust_config: bool = False,
+    **overrides: Any,
+) -> Batch:
+    """Segments every usable image in `inputs` as the bundle's inference.json says.
+
+    Args:
+        bundle: name or folder.
+        inputs: files or folders (DICOM, zip, NIfTI, NRRD, MHA; PNG for bundles that take it).
+        output_dir: gets `<case>/mask.nii.gz` (or `mask.png`), `statistics.json`, `preview.png` and `manifest.jsonl`.
+        trust_config: allow a bundle folder that isn't radseg's own.
+        **overrides: config keys and values, such as `weights`, `device`, `series`, `overwrite`, `workers`.
+
+    Raises:
+        RadsegError: the config, the weights or an override can't be used, or an input doesn't exist. A bad case
+            doesn't raise: it is in the result.
+    """
+    several = [str(path) for path in inputs] if isinstance(inputs, (list, tuple)) else str(inputs)
+    workflow = load_workflow(
+        bundle, "inference", {"dataset_dir": several, "output_dir": str(output_dir), **overrides}, trust_config
+    )
+    batch: Batch = run_workflow(workflow)
+    return batch
+
+
+class Segmenter:
+    """Takes each case through the predictor and leaves its folder and its line in the manifest.
+
+    A case that the manifest has as done with the same input, weights and settings is passed over, so a killed run
+    started again does only what is left. A case that fails is reported, and the batch goes on.
+
+    Args:
+        cases: cases and refusals, as `cases.discover` gives them.
+        predictor: image to mask.
+        statistics: mask to numbers.
+        output_dir: folder of the results.
+        bundle_root: folder of the bundle, for its name and version.
+        weights: the weights file, for its sha256.
+        labels: names of the labels 1, 2, ….
+        settings: what was chosen in the config; recorded, and part of what makes two runs the same.
+        preview_window_hu: lower and upper HU of the grey scale in the preview.
+        overwrite: replace results that are there.
+        workers: cases at a time.
+        progress: show what is being done.
+    """
+
+    def __init__(
+        self,
+        cases: Iterable[Case | Refusal],
+        predictor: Predictor,
+        statistics: _Statistics,
+        output_dir: Path | str,
+        bundle_root: Path | str,
+        weights: Path | str,
+        labels: Sequence[str],
+        settings: Mapping[str, Any],
+        preview_window_hu: Sequence[float] = (-1000.0, 1000.0),
+        overwrite: bool = False,
+        workers: int = 1,
+        progress: bool = True,
+    ) -> None:
+        self.cases = cases
+        self.predictor = predictor
+        self.statistics = statistics
+        self.output_dir = Path(output_dir)
+        self.labels = list(labels)
+        self.preview_window_hu = (float(preview_window_hu[0]), float(preview_window_hu[1]))
+        self.overwrite = overwrite
+        if workers < 1:
+            raise ConfigError(f"workers is {workers}; at least one case at a time must be worked on")
+        self.workers = workers
+        self.progress = progress
+        self.provenance = {
+            "bundle": Path(bundle_root).name,
+            "bundle_version": read_json(Path(bundle_root) / "metadata.json")["version"],
+            "weights_sha256": sha256_of(weights),
+            "settings": dict(settings),
+        }
+        self.manifest = Manifest(self.output_dir / "manifest.jsonl")
+
+    def run(self) -> Batch:
+        """Works through all cases.
+
+        Raises:
+            ConfigError: the output folder can't be written.
+        """
+        try:
+            self.output_dir.mkdir(parents=True, exist_ok=True)
+            self.manifest.file.open("ab").close()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(f"{self.output_dir}: can't be written ({reason}); choose another output") from error
+        batch = Batch(self.output_dir)
+        finished = {row["case"]: row for row in self.manifest.read() if row.get("status") == "done"}
+        refused_before = {row["source"] for row in self.manifest.read() if row.get("status") == "refused"}
+        console = Console(stderr=True)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True, disable=not self.progress) as bar:
+            for case, outcome in self._outcomes(batch, finished, refused_before, bar):
+                if isinstance(outcome, str):
+                    batch.failed[case] = outcome
+                    if self.progress:
+                        console.print(f"[red]failed[/red] {case}: {outcome}", highlight=False, soft_wrap=True)
+                elif outcome:
+                    batch.done.append(case)
+                else:
+                    batch.skipped.append(case)
+        return batch
+
+    def _outcomes(
+        self, batch: Batch, finished: Mapping[str, Any], refused_before: set[str], bar: Progress
+    ) -> Iterator[tuple[str, bool | str]]:
+        """Each case with True (done now), False (done before) or why it failed, as they end."""
+        waiting: set[Future[tuple[str, bool | str]]] = set()
+        with ThreadPoolExecutor(self.workers) as pool:
+            for case in self.cases:
+                if isinstance(case, Refusal):
+                    self._refuse(case, batch, refused_before)
+                    continue
+                if len(waiting) == self.workers:
+                    ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in ended)
+                waiting.add(pool.submit(self._one, case, finished.get(case.name), bar))
+            yield from (future.result() for future in waiting)
+
+    def _refuse(self, refusal: Refusal, batch: Batch, refused_before: set[str]) -> None:
+        source = refusal.source.name
+        batch.refused[str(refusal.source)] = refusal.reason
+        if source not in refused_before:
+            self.manifest.append({"status": "refused", "source": source, "reason": refusal.reason})
+
+    def _one(self, case: Case, earlier: Mapping[str, Any] | None, bar: Progress) -> tuple[str, bool | str]:
+        task = bar.add_task(f"{case.name}: reading")
+        row: dict[str, Any] = {"case": case.name, "source": case.source.name, "kind": str(case.kind)}
+        try:
+            row |= {"input_sha256": digest(case), **self.provenance}
+            if self._is_there(case.name, row, earlier):
+                return case.name, False
+            row |= self._segment(case, row, lambda text: bar.update(task, description=f"{case.name}: {text}"))
+            self.manifest.append({"status": "done", **row})
+        except Exception as error:
+            _logger.debug("case failed", exc_info=True)
+            reason = one_line(error)
+            if isinstance(error, OSError):
+                reason = (
+                    f"{self.output_dir}: can't be written ({error.strerror}); free some space or choose another output"
+                )
+            self._note_failure(row, reason)
+            return case.name, reason
+        finally:
+            bar.remove_task(task)
+        return case.name, True
+
+    def _is_there(self, name: str, row: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> bool:
+        """Whether this very result is already there.
+
+        Raises:
+            InputError: another result is there, and overwriting wasn't asked for.
+        """
+        folder = self.output_dir / name
+        if self.overwrite or not folder.exists():
+            return False
+        recorded = earlier
+        if recorded is None and (folder / "statistics.json").is_file():  # killed between the rename and the line
+            recorded = read_json(folder / "statistics.json")
+        if recorded is not None and all(recorded.get(key) == row[key] for key in ("input_sha256", *self.provenance)):
+            if earlier is None:
+                self.manifest.append({"status": "done", **row, "warnings": ["line written after an interruption"]})
+            return True
+        raise InputError(f"{folder}: there is already a result of other input, weights or settings; use --overwrite")
+
+    def _segment(self, case: Case, row: Mapping[str, Any], say: Any) -> dict[str, Any]:
+        start = time.monotonic()
+        volume = load_volume(case)
+        loaded = time.monotonic()
+        say("segmenting")
+        prediction = self.predictor(volume.to_tensor(case.source))
+        predicted = time.monotonic()
+        say("writing")
+        statistics = {**row, **self.statistics(prediction.mask, volume, case.name)}
+        with case_folder(self.output_dir, case.name) as folder:
+            write_case(folder, case, volume, prediction.mask, self.labels, statistics, self.preview_window_hu)
+        seconds = {"read": loaded - start, **prediction.seconds, "write": time.monotonic() - predicted}
+        return {
+            "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+            "peak_memory_mb": round(_peak_memory_mb()),
+            "labels": statistics["labels"],
+            "warnings": list(volume.notes),
+        }
+
+    def _note_failure(self, row: Mapping[str, Any], reason: str) -> None:
+        try:
+            self.manifest.append({"status": "failed", **row, "reason": reason})
+        except OSError:
+            _logger.warning("the manifest can't be written")
+
+
+def _peak_memory_mb() -> float:
+    """Largest resident memory of this process so far, in MB (ru_maxrss is in KiB on Linux, in bytes on macOS)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

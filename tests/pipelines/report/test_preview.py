@@ -1,0 +1,65 @@
+"""The preview shows the labelled planes, the right way up."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from radseg.pipelines.io import Volume
+from radseg.pipelines.report import save_preview
+from radseg.pipelines.report.preview import _to_ras, _view
+
+LABELS = ["vertebra"]
+STATISTICS = {"labels": {"vertebra": {"volume_ml": 1.0}}}
+
+
+def _marked() -> tuple[np.ndarray, np.ndarray]:
+    """A grid in order L, P, S whose one bright voxel lies right, anterior and superior of the middle."""
+    array = np.zeros((8, 10, 12), np.float32)
+    array[1, 2, 10] = 1
+    return array, np.diag([-1.0, -2.0, 3.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("plane", "row", "column"), [("axial", "top", "left"), ("coronal", "top", "left"), ("sagittal", "top", "left")]
+)
+def test_planes_are_shown_as_radiologists_look_at_them(plane: str, row: str, column: str) -> None:
+    array, affine = _marked()
+    image, spacing = _to_ras(array, affine)
+    view = _view(plane, image, image.astype(np.uint8), spacing)
+    y, x = np.argwhere(view.image == 1)[0]
+    assert (y < view.image.shape[0] / 2) == (row == "top")
+    assert (x < view.image.shape[1] / 2) == (column == "left")
+
+
+def test_planes_keep_true_proportions() -> None:
+    array, affine = _marked()
+    image, spacing = _to_ras(array, affine)
+    view = _view("sagittal", image, image.astype(np.uint8), spacing)
+    assert view.extent == (0.0, 10 * 2.0, 12 * 3.0, 0.0)
+
+
+@pytest.mark.parametrize("filled", [True, False], ids=["labelled", "empty"])
+def test_a_preview_has_the_color_of_its_label(tmp_path: Path, filled: bool) -> None:
+    array = np.random.default_rng(0).normal(0, 300, (40, 40, 40)).astype(np.float32)
+    mask = np.zeros(array.shape, np.uint8)
+    mask[10:20, 10:20, 10:20] = filled
+    volume = Volume(array, np.eye(4), "HU")
+    save_preview(tmp_path / "preview.png", volume, mask, LABELS, STATISTICS, "case")
+    with Image.open(tmp_path / "preview.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    planes = pixels[: int(pixels.shape[0] * 0.85)]  # without the legend
+    blue = (abs(planes - [0x56, 0xB4, 0xE9]).max(axis=-1) < 30).sum()
+    assert (blue > 50) == filled
+
+
+def test_a_single_slice_is_one_plane(tmp_path: Path) -> None:
+    volume = Volume(
+        np.random.default_rng(0).uniform(0, 255, (30, 40, 1)).astype(np.float32), np.diag([-1.0, -1, 1, 1]), "grey"
+    )
+    statistics = {"labels": {"vertebra": {"share_of_image": 0.5}}}
+    save_preview(tmp_path / "preview.png", volume, np.ones((30, 40, 1), np.uint8), LABELS, statistics, "slice")
+    with Image.open(tmp_path / "preview.png") as picture:
+        width, height = picture.size
+    assert width < height

@@ -1,0 +1,54 @@
+"""Evaluation scores the very masks that segmentation writes."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from monai.metrics import compute_dice
+
+from radseg.pipelines.evaluate import evaluate
+from radseg.pipelines.segment import segment
+
+SAMPLES = Path(__file__).parents[2] / "sample_data"
+SMALL: dict[str, dict[str, Any]] = {
+    "spine": {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0]},
+    "lung_ct": {"network_def#features": [4, 8, 16, 32], "image_size": 64},
+}
+
+
+@pytest.mark.parametrize("bundle", ["spine", "lung_ct"])
+def test_the_scores_are_those_of_the_written_mask(bundle: str, small_weights: dict[str, Path], tmp_path: Path) -> None:
+    import torch
+
+    settings = {"weights": str(small_weights[bundle]), "progress": False, **SMALL[bundle]}
+    result = evaluate(bundle, output_dir=str(tmp_path / "scores"), **settings)
+    (item,) = json.loads((SAMPLES / bundle / "datalist.json").read_text())["test"]
+    batch = segment(bundle, SAMPLES / bundle / item["image"], tmp_path / "masks", **settings)
+    mask = np.asarray(nib.load(tmp_path / "masks" / batch.done[0] / "mask.nii.gz").dataobj)
+    truth = np.asarray(nib.load(SAMPLES / bundle / item["label"]).dataobj)
+    for row, value in zip(result["rows"], range(1, 3), strict=False):
+        expected = compute_dice(
+            torch.as_tensor(mask == value)[None, None], torch.as_tensor(truth == value)[None, None]
+        ).item()
+        assert row["metrics"]["dice"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_csv_json_and_result_agree(small_weights: dict[str, Path], tmp_path: Path) -> None:
+    result = evaluate(
+        "spine", weights=str(small_weights["spine"]), output_dir=str(tmp_path), progress=False, split="training",
+        **SMALL["spine"],
+    )  # fmt: skip
+    assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(result))
+    with (tmp_path / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 4 * 2
+    assert {"dice", "iou", "precision", "sensitivity", "specificity", "accuracy", "hd95_mm", "surface_dice"} < set(
+        rows[0]
+    )
+    dice = [float(row["dice"]) for row in rows if row["label"] == "vertebra"]
+    assert result["mean"]["vertebra"]["dice"] == pytest.approx(np.mean(dice))
+    assert "two empty masks is 1" in result["convention"]

@@ -1,0 +1,169 @@
+"""A batch of images becomes a folder a case; run again, it does only what is missing."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+
+from radseg.pipelines.segment import Batch, segment
+
+SAMPLES = Path(__file__).parents[2] / "sample_data"
+SMALL: dict[str, dict[str, Any]] = {
+    "spine": {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0]},
+    "lung_ct": {"network_def#features": [4, 8, 16, 32], "image_size": 64},
+}
+
+
+@pytest.fixture
+def run(small_weights: dict[str, Path], tmp_path: Path) -> Callable[..., Batch]:
+    """Segments into OUT with the small networks."""
+
+    def run(bundle: str, *inputs: Path, **options: Any) -> Batch:
+        settings = {"weights": str(small_weights[bundle]), "progress": False, **SMALL[bundle], **options}
+        return segment(bundle, list(inputs), tmp_path / "OUT", **settings)
+
+    return run
+
+
+def _mask(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    image = nib.load(folder / "mask.nii.gz")
+    return np.asarray(image.dataobj), image.affine
+
+
+def _lines(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("bundle", ["spine", "lung_ct"])
+def test_the_mask_lies_on_the_grid_of_its_image(bundle: str, run: Callable[..., Batch]) -> None:
+    image = sorted((SAMPLES / bundle / "imagesTr").glob("*.nii.gz"))[3]
+    batch = run(bundle, image)
+    assert batch.ok
+    mask, affine = _mask(batch.output_dir / batch.done[0])
+    source = nib.load(image)
+    assert mask.shape == source.shape
+    assert mask.dtype == np.uint8
+    assert np.allclose(affine, source.affine, atol=1e-5)
+    assert mask.any()
+
+
+@pytest.mark.parametrize("bundle", ["spine", "lung_ct"])
+def test_a_dicom_series_and_its_nifti_twin_give_one_mask(bundle: str, run: Callable[..., Batch]) -> None:
+    series = sorted((SAMPLES / bundle / "dicom").iterdir())[0]
+    batch = run(bundle, series, SAMPLES / bundle / "imagesTr" / f"{series.name}.nii.gz")
+    dicom, nifti = (_mask(batch.output_dir / name) for name in batch.done)
+    assert np.array_equal(dicom[0], nifti[0])
+    assert np.allclose(dicom[1], nifti[1], atol=1e-3)
+
+
+def test_a_dicom_case_carries_nothing_of_the_patient(run: Callable[..., Batch]) -> None:
+    series = sorted((SAMPLES / "spine" / "dicom").iterdir())[0]
+    header = pydicom.dcmread(next(series.glob("*.dcm")), stop_before_pixels=True)
+    batch = run("spine", series)
+    assert len(batch.done[0]) == 12
+    folder = batch.output_dir / batch.done[0]
+    written = (folder / "statistics.json").read_text() + str(nib.load(folder / "mask.nii.gz").header)
+    for secret in (str(header.PatientName), header.PatientID, header.SeriesInstanceUID):
+        assert secret not in written
+
+
+def test_a_slice_as_png_and_inside_a_volume_gets_one_mask(run: Callable[..., Batch], tmp_path: Path) -> None:
+    # the volume's HU, windowed by hand and turned as a reader sees it: rows to posterior, columns to the left
+    image = nib.as_closest_canonical(nib.load(SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz"))
+    volume = np.asarray(image.dataobj).astype(np.float64)
+    position = volume.shape[2] // 2
+    grey = np.clip((volume[..., position] + 1350) / 1500, 0, 1) * 255
+    Image.fromarray(np.rint(grey).astype(np.uint8)[::-1, ::-1].T).save(tmp_path / "slice.png")
+    batch = run("lung_ct", tmp_path / "slice.png", SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz")
+    with Image.open(batch.output_dir / "slice" / "mask.png") as picture:
+        from_png = np.asarray(picture) > 0
+    inside = nib.as_closest_canonical(nib.load(batch.output_dir / "lung01" / "mask.nii.gz"))
+    from_volume = np.asarray(inside.dataobj)[::-1, ::-1, position].T > 0
+    assert from_png.any()
+    assert (from_png != from_volume).mean() < 1e-3
+
+
+def test_everything_of_a_case_is_in_its_folder(run: Callable[..., Batch]) -> None:
+    batch = run("lung_ct", SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz")
+    folder = batch.output_dir / "lung01"
+    assert {file.name for file in folder.iterdir()} == {"mask.nii.gz", "preview.png", "statistics.json"}
+    statistics = json.loads((folder / "statistics.json").read_text())
+    mask, affine = _mask(folder)
+    volume = mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
+    assert statistics["labels"]["COVID-19 lesion"]["volume_ml"] == pytest.approx(volume, abs=1e-3)
+    assert 0 < statistics["share_of_slices"] <= 1
+    (line,) = _lines(batch.output_dir)
+    assert line["status"] == "done"
+    assert set(line["seconds"]) == {"read", "preprocess", "network", "restore", "write"}
+    assert line["weights_sha256"] == statistics["weights_sha256"]
+
+
+def test_lung_masks_give_the_share_of_lung(run: Callable[..., Batch]) -> None:
+    lungs = SAMPLES / "lung_ct" / "lungs"
+    batch = run("lung_ct", SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz", lung_mask=str(lungs))
+    mask, _ = _mask(batch.output_dir / "lung01")
+    lung = np.asarray(nib.load(lungs / "lung01.nii.gz").dataobj) > 0
+    statistics = json.loads((batch.output_dir / "lung01" / "statistics.json").read_text())
+    assert statistics["share_of_lung"] == pytest.approx((mask[lung] > 0).mean(), abs=1e-6)
+
+
+def test_run_again_it_does_only_what_is_missing(run: Callable[..., Batch]) -> None:
+    images = sorted((SAMPLES / "spine" / "imagesTr").glob("*.nii.gz"))[:3]
+    assert run("spine", *images[:1]).done == ["spine01"]
+    before = (run("spine", *images[:1]).output_dir / "spine01" / "mask.nii.gz").stat().st_mtime_ns
+    batch = run("spine", *images)
+    assert (batch.skipped, batch.done) == (["spine01"], ["spine02", "spine03"])
+    assert (batch.output_dir / "spine01" / "mask.nii.gz").stat().st_mtime_ns == before
+    assert [line["case"] for line in _lines(batch.output_dir)] == ["spine01", "spine02", "spine03"]
+
+
+def test_a_run_killed_before_its_manifest_line_goes_on(run: Callable[..., Batch]) -> None:
+    image = SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz"
+    batch = run("spine", image)
+    (batch.output_dir / "manifest.jsonl").write_text('{"case": "spi')
+    (batch.output_dir / ".spine01.part").mkdir()
+    again = run("spine", image)
+    assert again.skipped == ["spine01"]
+    assert json.loads((batch.output_dir / "manifest.jsonl").read_text().splitlines()[-1])["case"] == "spine01"
+
+
+def test_other_settings_dont_pass_for_the_same_result(run: Callable[..., Batch]) -> None:
+    image = SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz"
+    run("spine", image)
+    batch = run("spine", image, overlap=0.25)
+    assert "use --overwrite" in batch.failed["spine01"]
+    assert run("spine", image, overlap=0.25, overwrite=True).done == ["spine01"]
+
+
+def test_one_bad_case_never_ends_a_batch(run: Callable[..., Batch], tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    shutil.copytree(SAMPLES / "spine" / "imagesTr", folder)
+    (folder / "spine02.nii.gz").write_bytes(b"not a nifti")
+    batch = run("spine", folder)
+    assert len(batch.done) == 5
+    assert not batch.ok
+    assert len([*batch.failed, *batch.refused]) == 1
+
+
+def test_workers_give_the_same_masks_as_one(run: Callable[..., Batch], tmp_path: Path) -> None:
+    images = SAMPLES / "spine" / "imagesTr"
+    alone = run("spine", images)
+    masks = {name: _mask(alone.output_dir / name)[0] for name in alone.done}
+    shutil.rmtree(alone.output_dir)
+    together = run("spine", images, workers=3)
+    assert sorted(together.done) == sorted(masks)
+    assert all(np.array_equal(_mask(together.output_dir / name)[0], masks[name]) for name in masks)
+
+
+def test_one_series_can_be_picked(run: Callable[..., Batch]) -> None:
+    series = sorted((SAMPLES / "spine" / "dicom").iterdir())[1]
+    uid = str(pydicom.dcmread(next(series.glob("*.dcm")), stop_before_pixels=True).SeriesInstanceUID)
+    batch = run("spine", SAMPLES / "spine" / "dicom", series=uid)
+    assert len(batch.done) == 1
