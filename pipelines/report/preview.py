@@ -60,7 +60,9 @@ def save_preview(
                     region.astype(float), [0.5], colors=color, linewidths=1.2, extent=view.extent, origin="upper"
                 )
         for text, x, y in view.letters:
-            axes.text(x, y, text, color="white", transform=axes.transAxes, ha="center", va="center", fontsize=9)
+            box = {"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5}
+            place = {"transform": axes.transAxes, "ha": "center", "va": "center", "fontsize": 9}
+            axes.text(x, y, text, color="white", bbox=box, **place)
         axes.set_title(view.name, color="white", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])

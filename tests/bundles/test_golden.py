@@ -1,8 +1,8 @@
 """A short training ends where it ended when the golden numbers were written, and so does its mask.
 
-The numbers come from one machine; others sum floats in another order, which a training of many steps amplifies. The
-tolerances are what was seen between thread counts, doubled: 0.02 in loss and Dice. A mask of fixed weights doesn't
-amplify: 0.1 % of voxels. `REWRITE_GOLDEN=1` writes them anew.
+Other machines sum floats in another order, which a training amplifies. The tolerances are twice what was seen between
+oneDNN's convolutions and torch's own (0.021 for spine, whose windows are small for its depth; 0.0017 for lung_ct).
+A mask of fixed weights doesn't amplify: 0.1 % of voxels. `REWRITE_GOLDEN=1` writes them anew.
 """
 
 import json
@@ -19,6 +19,7 @@ from radseg.pipelines.segment import segment
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SAMPLES = Path(__file__).parents[2] / "sample_data"
+TOLERANCE = {"spine": 0.042, "lung_ct": 0.004}
 REWRITE = os.environ.get("REWRITE_GOLDEN") == "1"
 SMALL_SPINE = {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0]}
 SMALL_LUNG = {"network_def#features": [4, 8, 16, 32], "image_size": 64}
@@ -35,8 +36,8 @@ def test_a_short_training_ends_at_the_golden_metrics(
         file.write_text(json.dumps(found, indent=1) + "\n")
     golden = json.loads(file.read_text())
     assert len(found["losses"]) == len(golden["losses"])
-    assert np.allclose(found["losses"], golden["losses"], atol=0.02)
-    assert found["best_metric"] == pytest.approx(golden["best_metric"], abs=0.02)
+    assert np.allclose(found["losses"], golden["losses"], atol=TOLERANCE[bundle])
+    assert found["best_metric"] == pytest.approx(golden["best_metric"], abs=TOLERANCE[bundle])
 
 
 @pytest.mark.parametrize(("bundle", "small"), [("spine", SMALL_SPINE), ("lung_ct", SMALL_LUNG)])
