@@ -64,7 +64,7 @@ def load_workflow(
     for key in changes:
         check_override(content, key, file)
     kind, run_id = CONFIGS[config]
-    with _only_errors("monai.bundle.workflows"):  # which warns that logging is left to us
+    with only_errors_from_monai():  # it warns that logging is left to us
         return ConfigWorkflow(
             config_file=str(file),
             meta_file=str(folder / "metadata.json"),
@@ -160,13 +160,17 @@ def locate_target(target: str) -> Any:
 
 
 @contextmanager
-def _only_errors(logger: str) -> Iterator[None]:
-    level = logging.getLogger(logger).level
-    logging.getLogger(logger).setLevel(logging.ERROR)
+def only_errors_from_monai() -> Iterator[None]:
+    """Keeps MONAI's loggers, each of which has a level and a handler of its own, from saying less than errors."""
+    loggers = [logging.getLogger(name) for name in list(logging.root.manager.loggerDict) if name.startswith("monai")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logging.getLogger(logger).setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 _LOCATORS: list[ComponentLocator] = []

@@ -1,7 +1,6 @@
 """The verb `validate`: every mistake in a bundle's files becomes one line, without running anything."""
 
 import json
-import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -11,7 +10,15 @@ from typing import Any
 import torch
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
-from radseg.pipelines.bundle_loader import CONFIGS, arguments_of, find_bundle, load_workflow, locate_target, read_json
+from radseg.pipelines.bundle_loader import (
+    CONFIGS,
+    arguments_of,
+    find_bundle,
+    load_workflow,
+    locate_target,
+    only_errors_from_monai,
+    read_json,
+)
 from radseg.pipelines.errors import RadsegError, one_line
 from radseg.pipelines.weights import load_weights
 
@@ -41,14 +48,13 @@ def validate(
 
     def check(what: str, action: Callable[[], Any]) -> Any:
         try:
-            with warnings.catch_warnings(action="ignore"):
+            with warnings.catch_warnings(action="ignore"), only_errors_from_monai():
                 return action()
         except Exception as error:
             text = one_line(error)
             problems.append(text if isinstance(error, RadsegError) else f"{what}: {text}")
             return None
 
-    logging.getLogger("monai.bundle").setLevel(logging.ERROR)
     metadata = folder / "metadata.json"
     check("metadata.json", lambda: verify_metadata(meta_file=str(metadata), filepath=str(SCHEMA)))
     for config in CONFIGS:

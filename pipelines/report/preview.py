@@ -60,9 +60,10 @@ def save_preview(
                     region.astype(float), [0.5], colors=color, linewidths=1.2, extent=view.extent, origin="upper"
                 )
         for text, x, y in view.letters:
-            box = {"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5}
-            place = {"transform": axes.transAxes, "ha": "center", "va": "center", "fontsize": 9}
-            axes.text(x, y, text, color="white", bbox=box, **place)
+            axes.text(
+                x, y, text, color="white", fontsize=9, ha="center", va="center", transform=axes.transAxes,
+                bbox={"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5},
+            )  # fmt: skip
         axes.set_title(view.name, color="white", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])

@@ -1,0 +1,41 @@
+"""A case's folder is whole or not there."""
+
+from pathlib import Path
+
+import pytest
+
+from radseg.pipelines.case_folder import case_folder
+
+
+def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
+    with case_folder(tmp_path, "case") as folder:
+        (folder / "mask.nii.gz").write_text("mask")
+        assert not (tmp_path / "case").exists()
+    assert (tmp_path / "case" / "mask.nii.gz").read_text() == "mask"
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+def _fill_half(tmp_path: Path) -> None:
+    with case_folder(tmp_path, "case") as folder:
+        (folder / "mask.nii.gz").write_text("half")
+        raise OSError("disk full")
+
+
+def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="disk full"):
+        _fill_half(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    with case_folder(tmp_path, "case") as folder:
+        (folder / "mask.nii.gz").write_text("first")
+    with pytest.raises(OSError, match="disk full"):
+        _fill_half(tmp_path)
+    assert (tmp_path / "case" / "mask.nii.gz").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+def test_a_new_result_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        with case_folder(tmp_path, "case") as folder:
+            (folder / text).write_text(text)
+    assert [path.name for path in (tmp_path / "case").iterdir()] == ["second"]
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]

@@ -1,0 +1,61 @@
+"""The command line: help with an example for every verb, overrides as MONAI takes them, quiet when asked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from radseg.pipelines.cli import _split
+from radseg.pipelines.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+VERBS = (["segment"], ["train"], ["evaluate"], ["validate"], ["data", "sample"], ["data", "check"])
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_has_help_with_an_example(verb: list[str], radseg: Callable[..., Any]) -> None:
+    ended = radseg(*verb, "--help")
+    assert ended.code == 0
+    assert f"Example: radseg {' '.join(verb)}" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "paths", "overrides"),
+    [
+        (["a", "b c"], ["a", "b c"], {}),
+        (["a", "--overlap", "0.25", "b"], ["a", "b"], {"overlap": 0.25}),
+        (["--roi_size=[1, 2, 3]"], [], {"roi_size": [1, 2, 3]}),
+        (["--network_def#without", '["aspp"]'], [], {"network_def#without": ["aspp"]}),
+        (["--amp", "True", "--fold", "None", "--split", "test"], [], {"amp": True, "fold": None, "split": "test"}),
+        (["--offset", "-3"], [], {"offset": -3}),
+    ],
+)
+def test_overrides_are_told_from_inputs(tokens: list[str], paths: list[str], overrides: dict[str, Any]) -> None:
+    assert _split(tokens) == (paths, overrides)
+
+
+@pytest.mark.parametrize("tokens", [["--overlap"], ["-x", "1"], ["--", "1"]])
+def test_an_option_that_makes_no_sense_is_refused(tokens: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        _split(tokens)
+
+
+def test_quiet_says_nothing(radseg: Callable[..., Any], small_weights: dict[str, Path], tmp_path: Path) -> None:
+    small = ["--network_def#features", "[4,8,16,32]", "--image_size", "64"]
+    image = ROOT / "sample_data" / "lung_ct" / "slices"
+    ended = radseg("segment", "lung_ct", image, "-o", tmp_path, "--weights", small_weights["lung_ct"], *small, "-q")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+def test_an_unexpected_argument_is_named(radseg: Callable[..., Any]) -> None:
+    ended = radseg("train", "spine", "DATA")
+    assert ended.code == 2
+    assert "unexpected argument 'DATA'" in ended.err
+
+
+def test_a_device_that_isnt_there_is_one_line(radseg: Callable[..., Any], tmp_path: Path) -> None:
+    ended = radseg("segment", "spine", ROOT / "sample_data" / "spine", "-o", tmp_path, "--device", "cuba")
+    assert ended.code == 2
+    assert ended.err.startswith("error: device 'cuba' is not known")
+    assert ended.err.count("\n") == 1

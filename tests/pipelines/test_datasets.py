@@ -1,0 +1,76 @@
+"""`data sample` makes what the demo uses; `data check` finds what would spoil a training or its result."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from radseg.pipelines import datasets
+from radseg.pipelines.errors import InputError
+
+SAMPLES = Path(__file__).parents[2] / "sample_data"
+
+
+@pytest.mark.parametrize("bundle", ["spine", "lung_ct"])
+def test_the_sample_data_have_no_problem(bundle: str) -> None:
+    report = datasets.check(SAMPLES / bundle, progress=False)
+    assert report.problems == []
+    assert report.items == {"training": 4, "validation": 1, "test": 1}
+
+
+def test_sample_data_never_replace_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "precious").touch()
+    with pytest.raises(InputError, match="isn't an empty folder"):
+        datasets.sample(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    for number in range(3):
+        image = np.random.default_rng(number).integers(-900, 900, (8, 8, 8)).astype(np.int16)
+        nib.save(nib.Nifti1Image(image, np.eye(4)), tmp_path / f"i{number}.nii.gz")
+        label = np.zeros((8, 8, 8), np.uint8)
+        label[2:4] = number
+        nib.save(nib.Nifti1Image(label, np.eye(4)), tmp_path / f"l{number}.nii.gz")
+    return tmp_path
+
+
+def _check(
+    dataset: Path, training: list[tuple[str, str, str]], validation: list[tuple[str, str, str]]
+) -> datasets.Report:
+    def items(rows: list[tuple[str, str, str]]) -> list[dict[str, str]]:
+        return [{"image": image, "label": label, "patient": patient} for image, label, patient in rows]
+
+    content = {"training": items(training), "validation": items(validation)}
+    (dataset / "datalist.json").write_text(json.dumps(content))
+    return datasets.check(dataset, progress=False)
+
+
+def test_label_values_and_empty_masks_are_reported(dataset: Path) -> None:
+    rows = [(f"i{n}.nii.gz", f"l{n}.nii.gz", f"p{n}") for n in range(3)]
+    report = _check(dataset, rows[:2], rows[2:])
+    assert report.problems == []
+    assert report.label_values == {0: 3, 1: 1, 2: 1}
+    assert [note for note in report.notes if "l0.nii.gz: is empty" in note]
+
+
+def test_a_patient_on_both_sides_is_a_leak(dataset: Path) -> None:
+    report = _check(dataset, [("i1.nii.gz", "l1.nii.gz", "p")], [("i2.nii.gz", "l2.nii.gz", "p")])
+    assert report.problems == ["patient p is in training and validation: a result would be a leak"]
+
+
+def test_a_copied_image_is_found_by_its_content(dataset: Path) -> None:
+    (dataset / "copy.nii.gz").write_bytes((dataset / "i1.nii.gz").read_bytes())
+    report = _check(dataset, [("i1.nii.gz", "l1.nii.gz", "a")], [("copy.nii.gz", "l1.nii.gz", "b")])
+    assert len(report.problems) == 1
+    assert "i1.nii.gz (training), copy.nii.gz (validation)" in report.problems[0]
+
+
+def test_a_label_on_another_grid_is_a_problem(dataset: Path) -> None:
+    nib.save(nib.Nifti1Image(np.ones((8, 8, 8), np.uint8), np.diag([2.0, 1, 1, 1])), dataset / "l1.nii.gz")
+    report = _check(dataset, [("i1.nii.gz", "l1.nii.gz", "a")], [("i2.nii.gz", "l2.nii.gz", "b")])
+    assert len(report.problems) == 1
+    assert "different affines" in report.problems[0]
