@@ -30,7 +30,8 @@ demo: $(READY)
 	  if [ ! -f bundles/$$bundle/models/model.pt ] && [ ! -f $(DEMO)/$$bundle-training/model.pt ]; then \
 	    echo "$$bundle has no trained weights yet: training briefly on the sample data"; \
 	    if [ $$bundle = spine ]; then brief='$(SPINE_BRIEF)'; else brief='$(LUNG_BRIEF)'; fi; \
-	    eval $(BIN)/radseg train $$bundle --output $(DEMO)/$$bundle-training $$brief || exit 1; \
+	    eval "$(BIN)/radseg train $$bundle --output $(DEMO)/$$bundle-training.part --overwrite $$brief" || exit 1; \
+	    mv $(DEMO)/$$bundle-training.part $(DEMO)/$$bundle-training; \
 	  fi; \
 	done
 	@for bundle in spine lung_ct; do \
@@ -60,4 +61,4 @@ types: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .typecheck build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis runs
+	rm -rf $(VENV) .typecheck build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(DEMO)

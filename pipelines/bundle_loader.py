@@ -17,6 +17,10 @@ from radseg.pipelines.errors import ConfigError, radseg_cause
 
 # config file -> (what MONAI calls such a workflow, the id that runs it)
 CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), "inference": ("infer", "inferring")}
+# keys that say where and how to run, not what to make of an image
+RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "device", "series", "overwrite", "workers",
+            "progress", "num_workers", "resume", "bundle_root")  # fmt: skip
+_PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask")
 _SPECIAL_KEYS = ("_disabled_", "_requires_", "_mode_", "_desc_")
 
 
@@ -60,9 +64,13 @@ def load_workflow(
     if not file.is_file():
         raise ConfigError(f"{folder}: has no {config}.json")
     content = read_json(file)
-    changes = {"bundle_root": str(folder), **(overrides or {})}
-    for key in changes:
+    changes = {"bundle_root": str(folder), **_absolute_paths(overrides or {})}
+    for key, value in changes.items():
         check_override(content, key, file)
+        if not trust_config:
+            _refuse_code(key, value)
+    if "overrides" in content:
+        changes["overrides"] = {key: value for key, value in (overrides or {}).items() if key not in RUN_KEYS}
     kind, run_id = CONFIGS[config]
     with only_errors_from_monai():  # it warns that logging is left to us
         return ConfigWorkflow(
@@ -73,6 +81,26 @@ def load_workflow(
             workflow_type=kind,
             **changes,
         )
+
+
+def _absolute_paths(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides whose paths start with a slash, so that no file name reads as an expression of MONAI's ($, @, %)."""
+    return {
+        key: str(Path(value).absolute()) if key in _PATH_KEYS and isinstance(value, str | Path) else value
+        for key, value in overrides.items()
+    }
+
+
+def _refuse_code(key: str, value: Any) -> None:
+    """Refuses a value that MONAI would evaluate or look up, at any depth."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            _refuse_code(key, inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _refuse_code(key, inner)
+    elif isinstance(value, str) and value.startswith(("$", "@", "%")):
+        raise ConfigError(f"--{key}: {value!r} is an expression, which is code; pass --trust-config if you wrote it")
 
 
 def run_workflow(workflow: ConfigWorkflow) -> Any:

@@ -22,23 +22,31 @@ def case_folder(output_dir: Path, name: str) -> Iterator[Path]:
 
     What was at `output_dir/name` is replaced only then.
     """
-    part = output_dir / f".{name}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+    part, old, place = output_dir / f".{name}.part", output_dir / f".{name}.old", output_dir / name
+    recover(output_dir, name)
     try:
+        part.mkdir()
         yield part
         for file in part.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-        old = output_dir / f".{name}.old"
-        shutil.rmtree(old, ignore_errors=True)
-        if (output_dir / name).exists():
-            (output_dir / name).rename(old)
-        part.rename(output_dir / name)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
+        if place.exists():
+            place.rename(old)
+        part.rename(place)
+    finally:
+        recover(output_dir, name)
+
+
+def recover(output_dir: Path, name: str) -> None:
+    """Clears up what an interruption left of a case: its unfinished folder, and a replaced one not yet deleted.
+
+    Killed between the two renames of a replacement, the old result is the only whole one: it is put back.
+    """
+    part, old, place = output_dir / f".{name}.part", output_dir / f".{name}.old", output_dir / name
+    if old.exists() and not place.exists():
+        old.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(part, ignore_errors=True)
 
 
 def write_case(

@@ -21,6 +21,7 @@ def discover(
     min_slices: int = 1,
     series: str | None = None,
     accepts: Sequence[str] = tuple(InputKind),
+    exclude: Path | str | None = None,
 ) -> Iterator[Case | Refusal]:
     """Find the images in files, folders (nested) and zips, in a fixed order.
 
@@ -34,6 +35,7 @@ def discover(
         min_slices: the fewest slices that make a case.
         series: SeriesInstanceUID of the only series to take.
         accepts: kinds of image to take, all by default.
+        exclude: a folder that isn't looked into, such as the one that results are written to.
 
     Raises:
         InputError: at once, when an input doesn't exist or there is none.
@@ -41,7 +43,9 @@ def discover(
     roots = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(one) for one in inputs]
     if not roots:
         raise InputError("no input given; name a file, folder or zip")
-    search = Search(modality, min_slices, series, frozenset(InputKind(kind) for kind in accepts))
+    search = Search(
+        modality, min_slices, series, frozenset(InputKind(kind) for kind in accepts), Path(exclude) if exclude else None
+    )
     return _named(find_images(roots, search), roots, series)
 
 
@@ -60,7 +64,7 @@ def _named(found: Iterator[Case | Refusal], roots: Sequence[Path], series: str |
     lone_folder = len(roots) == 1 and roots[0].is_dir()
     folders = [root.absolute() if lone_folder else root.absolute().parent for root in roots]
     base = Path(os.path.commonpath(folders))
-    taken: set[str] = set()
+    taken = {"manifest.jsonl"}
     met = series is None
     for one in found:
         met = met or one.series_uid == series

@@ -1,6 +1,7 @@
 """What a training leaves on disk: the best weights, the state to go on from, and its history."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,6 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.fingerprint import fingerprint
 from radseg.pipelines.weights import save_weights, write_atomically
 
 
@@ -30,6 +32,7 @@ class Checkpoint:
         validator: evaluator with a key metric.
         lr_scheduler: its learning-rate schedule, if it has one.
         early_stop: MONAI's `EarlyStopHandler`, whose patience survives a restart.
+        recipe: what mustn't change between a run and its resumption, by name: components or plain values.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Checkpoint:
         validator: Engine,
         lr_scheduler: _Stateful | None = None,
         early_stop: Any = None,
+        recipe: Mapping[str, object] | None = None,
     ) -> None:
         self.output_dir = Path(output_dir)
         self.network = network
@@ -47,6 +51,7 @@ class Checkpoint:
         self.lr_scheduler = lr_scheduler
         self.validator = validator
         self.early_stop = early_stop
+        self.recipe = {name: fingerprint(value) for name, value in (recipe or {}).items()}
         self.losses: list[float] = []
         self.epochs: list[dict[str, float]] = []
 
@@ -76,6 +81,7 @@ class Checkpoint:
                 "optimizer": self.optimizer.state_dict(),
                 "lr_scheduler": None if self.lr_scheduler is None else self.lr_scheduler.state_dict(),
                 "early_stop": self._patience(),
+                "recipe": self.recipe,
                 "epoch": state.epoch,
                 "epoch_length": state.epoch_length,
                 "best_metric": float(best.best_metric),
@@ -95,12 +101,18 @@ class Checkpoint:
         """Puts everything back as `last.pt` has it; returns whether there is still something to train.
 
         Raises:
-            WeightsError: there is no `last.pt`, or it belongs to another network or dataset.
+            WeightsError: there is no `last.pt`, it is damaged, or it belongs to another network, dataset or recipe.
         """
         file = self.output_dir / "last.pt"
         if not file.is_file():
             raise WeightsError(f"{file}: nothing to resume; start without --resume")
-        saved = torch.load(file, map_location="cpu", weights_only=True)
+        try:
+            saved = torch.load(file, map_location="cpu", weights_only=True)
+            changed = [name for name, value in self.recipe.items() if saved["recipe"].get(name) != value]
+        except Exception as error:
+            raise WeightsError(f"{file}: damaged, can't be resumed from ({type(error).__name__})") from error
+        if changed:
+            raise WeightsError(f"{file}: was trained with other {', '.join(changed)}; resume with the same settings")
         if saved["epoch_length"] != trainer.state.epoch_length:
             raise WeightsError(
                 f"{file}: was trained with {saved['epoch_length']} steps an epoch, now there are "

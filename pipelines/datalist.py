@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 import radseg.sample_data
 from radseg.pipelines.errors import InputError
 
@@ -43,26 +46,56 @@ def read_datalist(
     file = Path(datalist)
     if split not in SPLITS:
         raise InputError(f"split {split!r} is unknown; there are {', '.join(SPLITS)}")
-    try:
-        content = json.loads(file.read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"{file}: no such datalist; `radseg data import` writes one") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: not a JSON datalist ({error})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{file}: a datalist is an object with the lists {', '.join(SPLITS)}")
+    content = _content(file)
     items = _of_split(content, split, fold)
     if not items:
-        held = [name for name in SPLITS if content.get(name)]
+        held = [name for name in SPLITS if content[name]]
         where = f"{split!r}" if fold is None else f"{split!r} of fold {fold}"
         raise InputError(f"{file}: no item in {where}; it holds {', '.join(held) or 'none'}")
     return [_absolute(item, Path(dataset_dir), file) for item in items]
 
 
-def _of_split(content: dict[str, Any], split: str, fold: int | None) -> list[dict[str, Any]]:
+def read_splits(datalist: Path | str, dataset_dir: Path | str) -> dict[str, list[dict[str, Any]]]:
+    """All splits of a datalist, those that it hasn't got empty; see `read_datalist`."""
+    file = Path(datalist)
+    content = _content(file)
+    return {split: [_absolute(item, Path(dataset_dir), file) for item in content[split]] for split in SPLITS}
+
+
+def images_of(datalist: Path | str, dataset_dir: Path | str) -> list[str]:
+    """Paths of all images in a datalist, whatever their split, each once."""
+    splits = read_splits(datalist, dataset_dir)
+    return list(dict.fromkeys(item["image"] for items in splits.values() for item in items))
+
+
+def check_labels(source: object, label: npt.ArrayLike, labels: int) -> None:
+    """Refuses a label map with values that a bundle of so many labels doesn't know.
+
+    Raises:
+        InputError: names the file and the value.
+    """
+    highest = int(np.max(label))
+    if highest > labels:
+        raise InputError(f"{source}: holds label {highest}, the bundle knows 0 to {labels}; relabel it")
+
+
+def _content(file: Path) -> dict[str, list[dict[str, Any]]]:
+    try:
+        content = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: no such datalist; it lists images and labels, see the README") from error
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: not a JSON datalist ({error})") from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(name, []), list) for name in SPLITS):
+        raise InputError(f"{file}: a datalist is an object with the lists {', '.join(SPLITS)}")
+    # the decathlon's test list holds bare paths
+    return {name: [{"image": one} if isinstance(one, str) else one for one in content.get(name, [])] for name in SPLITS}
+
+
+def _of_split(content: dict[str, list[dict[str, Any]]], split: str, fold: int | None) -> list[dict[str, Any]]:
     if fold is None or split == "test":
-        return list(content.get(split, []))
-    both = [*content.get("training", []), *content.get("validation", [])]
+        return content[split]
+    both = [*content["training"], *content["validation"]]
     return [item for item in both if (item.get("fold") == fold) == (split == "validation")]
 
 

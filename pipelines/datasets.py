@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from radseg.pipelines.datalist import SPLITS, read_datalist
+from radseg.pipelines.datalist import SPLITS, read_splits
 from radseg.pipelines.errors import InputError, one_line
 from radseg.pipelines.io import load_pair
 from radseg.pipelines.weights import sha256_of
@@ -63,23 +63,19 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
     """
     file = Path(datalist) if datalist is not None else Path(dataset_dir) / "datalist.json"
     report = Report()
-    everything: list[tuple[str, Mapping[str, Any]]] = []
-    for split in SPLITS:
-        try:
-            items = read_datalist(file, dataset_dir, split)
-        except InputError as error:
-            if "no item in" not in str(error):
-                raise
-            items = []
-        report.items[split] = len(items)
-        everything += [(split, item) for item in items]
+    splits = read_splits(file, dataset_dir)
+    report.items = {split: len(items) for split, items in splits.items()}
+    everything = [(split, item) for split, items in splits.items() for item in items]
     if not everything:
         raise InputError(f"{file}: holds no item in {', '.join(SPLITS)}")
     images: dict[str, list[tuple[str, str]]] = defaultdict(list)
     patients: dict[str, set[str]] = defaultdict(set)
+    folds: dict[str, set[int]] = defaultdict(set)
     for split, item in track(everything, "checking", disable=not progress, transient=True):
         if "patient" in item:
             patients[str(item["patient"])].add(split)
+            if "fold" in item and split != "test":
+                folds[str(item["patient"])].add(int(item["fold"]))
         if Path(item["image"]).is_file():
             images[sha256_of(item["image"])].append((split, item["image"]))
         _look_at(item, report)
@@ -88,9 +84,13 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
             where = ", ".join(f"{Path(path).name} ({split})" for split, path in copies)
             across = len({split for split, _ in copies}) > 1
             (report.problems if across else report.notes).append(f"the same image stands there several times: {where}")
-    for patient, splits in sorted(patients.items()):
-        if len(splits) > 1:
-            report.problems.append(f"patient {patient} is in {' and '.join(sorted(splits))}: a result would be a leak")
+    for patient, sides in sorted(patients.items()):
+        if len(sides) > 1:
+            report.problems.append(f"patient {patient} is in {' and '.join(sorted(sides))}: a result would be a leak")
+    for patient, numbers in sorted(folds.items()):
+        if len(numbers) > 1:
+            several = " and ".join(str(number) for number in sorted(numbers))
+            report.problems.append(f"patient {patient} is in folds {several}: a cross-validation would be a leak")
     if not patients:
         report.notes.append("no item names its patient, so a leak between splits can't be seen")
     return report

@@ -10,6 +10,7 @@ from monai.transforms import Randomizable
 from rich.progress import track
 from torch.utils.data import Dataset
 
+from radseg.pipelines.datalist import check_labels
 from radseg.pipelines.errors import InputError, radseg_cause
 
 
@@ -27,7 +28,8 @@ class EpochDataset(Dataset[Any]):
         slice_axis: with an axis of the (C, i, j, k) arrays, such as -1, items are the slices along it; without, they
             are the volumes.
         repeats: how often an epoch takes each item, augmented anew each time; for few volumes with many windows.
-        keys: what is kept of an item.
+        labels: how many labels there are; a label map with a higher value is refused.
+        keys: what is kept of an item; each must be there.
         progress: show a bar while preparing.
     """
 
@@ -39,6 +41,7 @@ class EpochDataset(Dataset[Any]):
         seed: int = 0,
         slice_axis: int | None = None,
         repeats: int = 1,
+        labels: int | None = None,
         keys: Sequence[str] = ("image", "label"),
         progress: bool = True,
     ) -> None:
@@ -47,6 +50,7 @@ class EpochDataset(Dataset[Any]):
         self.augmentation = augmentation
         self.seed = seed
         self.slice_axis = slice_axis
+        self.labels = labels
         self.keys = tuple(keys)
         self.epoch = 0
         self._prepared = [
@@ -59,8 +63,13 @@ class EpochDataset(Dataset[Any]):
         ] * repeats
 
     def _prepare(self, item: dict[str, Any]) -> dict[str, torch.Tensor]:
+        for key in self.keys:
+            if key not in item:
+                raise InputError(f"{item.get('image')}: has no {key} in the datalist; add it or take the item out")
         try:
-            prepared = self.transform({key: item[key] for key in self.keys if key in item})
+            prepared = self.transform({key: item[key] for key in self.keys})
+            if self.labels is not None:
+                check_labels(item["label"], prepared["label"], self.labels)
         except Exception as error:
             cause = radseg_cause(error)
             raise (cause or InputError(f"{item.get('image')}: can't be prepared: {error}")) from error

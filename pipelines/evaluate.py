@@ -4,19 +4,22 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.progress import track
 
-from radseg.pipelines.bundle_loader import load_workflow, read_json, run_workflow
+from radseg.pipelines.bundle_loader import load_workflow, run_workflow
+from radseg.pipelines.datalist import check_labels
 from radseg.pipelines.engine import Predictor
 from radseg.pipelines.errors import ConfigError, InputError
-from radseg.pipelines.io import load_pair
-from radseg.pipelines.metrics import label_metrics, mean_metrics
-from radseg.pipelines.weights import sha256_of
+from radseg.pipelines.io import load_mask
+from radseg.pipelines.io.volume import check_same_grid
+from radseg.pipelines.metrics import label_metrics, mean_metrics, overlap_counts, pooled
+from radseg.pipelines.provenance import Provenance
 
 CONVENTION = (
     "overlap of two empty masks is 1, of one empty mask 0; distances need both masks, "
@@ -52,8 +55,8 @@ class Evaluator:
         bundle_root: folder of the bundle, for its name and version.
         weights: the weights file, for its sha256.
         labels: names of the labels 1, 2, ….
-        settings: what was chosen in the config; recorded.
-        truth_label: with a value, the truth is that label of the file, as label 1.
+        overrides: what a verb changed in the config; recorded.
+        truth: array transform from the labels in the file to those of the bundle.
         surface_tolerance_mm: of the surface Dice.
         distances: also compute HD95 and surface Dice.
         progress: show a bar.
@@ -67,8 +70,8 @@ class Evaluator:
         bundle_root: Path | str,
         weights: Path | str,
         labels: Sequence[str],
-        settings: Mapping[str, Any],
-        truth_label: int | None = None,
+        overrides: Mapping[str, Any],
+        truth: Callable[[torch.Tensor], torch.Tensor],
         surface_tolerance_mm: float = 2.0,
         distances: bool = True,
         progress: bool = True,
@@ -77,16 +80,11 @@ class Evaluator:
         self.predictor = predictor
         self.output_dir = Path(output_dir)
         self.labels = list(labels)
-        self.truth_label = truth_label
+        self.truth = truth
         self.surface_tolerance_mm = surface_tolerance_mm
         self.distances = distances
         self.progress = progress
-        self.provenance = {
-            "bundle": Path(bundle_root).name,
-            "bundle_version": read_json(Path(bundle_root) / "metadata.json")["version"],
-            "weights_sha256": sha256_of(weights),
-            "settings": dict(settings),
-        }
+        self.provenance = Provenance.of(bundle_root, weights, [predictor.recipe, truth, self.labels], overrides)
         if not all("label" in item for item in self.items):
             raise InputError("an item of the datalist has no label to evaluate against; add it or choose another split")
 
@@ -102,34 +100,39 @@ class Evaluator:
             for item in track(self.items, "evaluating", disable=not self.progress, transient=True)
             for row in self._rows(item)
         ]
-        by_label = {
-            name: mean_metrics([row["metrics"] for row in rows if row["label"] == name]) for name in self.labels
-        }
+        by_label = {}
+        for name in self.labels:
+            mine = [row for row in rows if row["label"] == name]
+            pooled_dice = pooled(row["counts"] for row in mine).dice
+            by_label[name] = {**mean_metrics([row["metrics"] for row in mine]), "pooled_dice": pooled_dice}
         result = {
-            **self.provenance,
+            **dataclasses.asdict(self.provenance),
             "cases": len(self.items),
             "convention": CONVENTION,
             "surface_tolerance_mm": self.surface_tolerance_mm,
             "mean": by_label,
-            "rows": [{**row, "metrics": dataclasses.asdict(row["metrics"])} for row in rows],
+            "rows": [
+                {"case": row["case"], "label": row["label"], "metrics": dataclasses.asdict(row["metrics"])}
+                for row in rows
+            ],
         }
         self._write(result)
         return result
 
     def _rows(self, item: Mapping[str, Any]) -> list[dict[str, Any]]:
-        image, truth_volume = load_pair(item["image"], item["label"])
-        prediction = self.predictor(image.to_tensor()).mask
-        truth = np.asarray(truth_volume.array).astype(np.uint8)
-        if self.truth_label is not None:
-            truth = (truth == self.truth_label).astype(np.uint8)
-        spacing = np.linalg.norm(image.affine_ras[:3, :3], axis=0)
+        image, label = self.predictor.loader.load_image(item["image"]), load_mask(item["label"])
+        check_same_grid(Path(item["image"]), image, Path(item["label"]), label)
+        truth = np.asarray(self.truth(torch.from_numpy(label.array)[None])[0]).astype(np.int64)
+        check_labels(item["label"], truth, len(self.labels))
+        prediction = self.predictor(image).mask
         case = Path(item["image"]).name.removesuffix(".gz").rsplit(".", 1)[0]
         return [
             {
                 "case": case,
                 "label": name,
+                "counts": overlap_counts(prediction, truth, value),
                 "metrics": label_metrics(
-                    prediction, truth, value, spacing, self.surface_tolerance_mm, distances=self.distances
+                    prediction, truth, value, image.spacing_mm, self.surface_tolerance_mm, distances=self.distances
                 ),
             }
             for value, name in enumerate(self.labels, start=1)
@@ -142,6 +145,8 @@ class Evaluator:
         writer.writerow(["case", "label", *names])
         for row in result["rows"]:
             writer.writerow([row["case"], row["label"], *row["metrics"].values()])
+        for label, mean in result["mean"].items():
+            writer.writerow(["mean", label, *(mean.get(name) for name in names)])
         texts = {"metrics.csv": table.getvalue(), "metrics.json": json.dumps(result, indent=2) + "\n"}
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)

@@ -196,30 +196,6 @@ def mean_metrics(rows: Iterable[LabelMetrics]) -> dict[str, float | int | None]:
     return means
 
 
-def mean_slice_dice(prediction: IntMask, truth: IntMask, axis: int, label: int = 1, skip_empty: bool = False) -> float:
-    """Return the mean Dice of the slices along an axis: the number that papers on single slices report.
-
-    Args:
-        prediction: integer mask (H, W, D).
-        truth: integer mask of the same shape.
-        axis: the axis along which the slices are stacked.
-        label: the label to compare.
-        skip_empty: leave out slices that are empty in both masks; they count as 1 otherwise. If none is left: 1.
-
-    Raises:
-        ValueError: the shapes differ or the masks hold no voxels.
-    """
-    _check_shapes(prediction, truth)
-    in_plane = tuple(a for a in range(truth.ndim) if a != axis % truth.ndim)
-    predicted, true = prediction == label, truth == label
-    both = np.count_nonzero(predicted & true, axis=in_plane)
-    either = np.count_nonzero(predicted, axis=in_plane) + np.count_nonzero(true, axis=in_plane)
-    dice = np.where(either > 0, 2 * both / np.maximum(either, 1), 1.0)
-    if skip_empty:
-        dice = dice[either > 0]
-    return float(dice.mean()) if dice.size else 1.0
-
-
 def pooled(counts: Iterable[OverlapCounts]) -> OverlapCounts:
     """Add the counts of cases up: the Dice of the result is that of one mask holding all cases' voxels."""
     rows = list(counts)

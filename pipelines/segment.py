@@ -1,6 +1,9 @@
 """The verb `segment`: images go in, a folder a case comes out, each finished or not there at all."""
 
+import dataclasses
+import hashlib
 import logging
+import os
 import resource
 import sys
 import time
@@ -16,13 +19,13 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from radseg.pipelines.bundle_loader import load_workflow, read_json, run_workflow
-from radseg.pipelines.case_folder import case_folder, write_case
+from radseg.pipelines.case_folder import case_folder, recover, write_case
 from radseg.pipelines.cases import Case, Refusal, digest
 from radseg.pipelines.engine import Predictor
 from radseg.pipelines.errors import ConfigError, InputError, one_line
-from radseg.pipelines.io import Volume, load_volume
+from radseg.pipelines.io import Volume
 from radseg.pipelines.manifest import Manifest
-from radseg.pipelines.weights import sha256_of
+from radseg.pipelines.provenance import Provenance
 
 _logger = logging.getLogger("radseg.segment")
 
@@ -76,10 +79,9 @@ def segment(
         RadsegError: the config, the weights or an override can't be used, or an input doesn't exist. A bad case
             doesn't raise: it is in the result.
     """
-    several = [str(path) for path in inputs] if isinstance(inputs, (list, tuple)) else str(inputs)
-    workflow = load_workflow(
-        bundle, "inference", {"dataset_dir": several, "output_dir": str(output_dir), **overrides}, trust_config
-    )
+    paths = [inputs] if isinstance(inputs, str | Path) else inputs
+    given = {"dataset_dir": [str(Path(path).absolute()) for path in paths], "output_dir": output_dir, **overrides}
+    workflow = load_workflow(bundle, "inference", given, trust_config)
     batch: Batch = run_workflow(workflow)
     return batch
 
@@ -98,7 +100,7 @@ class Segmenter:
         bundle_root: folder of the bundle, for its name and version.
         weights: the weights file, for its sha256.
         labels: names of the labels 1, 2, ….
-        settings: what was chosen in the config; recorded, and part of what makes two runs the same.
+        overrides: what a verb changed in the config; recorded.
         preview_window_hu: lower and upper HU of the grey scale in the preview.
         overwrite: replace results that are there.
         workers: cases at a time.
@@ -114,7 +116,7 @@ class Segmenter:
         bundle_root: Path | str,
         weights: Path | str,
         labels: Sequence[str],
-        settings: Mapping[str, Any],
+        overrides: Mapping[str, Any],
         preview_window_hu: Sequence[float] = (-1000.0, 1000.0),
         overwrite: bool = False,
         workers: int = 1,
@@ -131,12 +133,8 @@ class Segmenter:
             raise ConfigError(f"workers is {workers}; at least one case at a time must be worked on")
         self.workers = workers
         self.progress = progress
-        self.provenance = {
-            "bundle": Path(bundle_root).name,
-            "bundle_version": read_json(Path(bundle_root) / "metadata.json")["version"],
-            "weights_sha256": sha256_of(weights),
-            "settings": dict(settings),
-        }
+        recipe = [predictor.recipe, statistics, self.labels]
+        self.provenance = dataclasses.asdict(Provenance.of(bundle_root, weights, recipe, overrides))
         self.manifest = Manifest(self.output_dir / "manifest.jsonl")
 
     def run(self) -> Batch:
@@ -153,7 +151,7 @@ class Segmenter:
             raise ConfigError(f"{self.output_dir}: can't be written ({reason}); choose another output") from error
         batch = Batch(self.output_dir)
         finished = {row["case"]: row for row in self.manifest.read() if row.get("status") == "done"}
-        refused_before = {row["source"] for row in self.manifest.read() if row.get("status") == "refused"}
+        refused_before = {row["input"] for row in self.manifest.read() if row.get("status") == "refused"}
         console = Console(stderr=True)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=console, transient=True, disable=not self.progress) as bar:
@@ -185,14 +183,15 @@ class Segmenter:
             yield from (future.result() for future in waiting)
 
     def _refuse(self, refusal: Refusal, batch: Batch, refused_before: set[str]) -> None:
-        source = refusal.source.name
         batch.refused[str(refusal.source)] = refusal.reason
-        if source not in refused_before:
-            self.manifest.append({"status": "refused", "source": source, "reason": refusal.reason})
+        told = hashlib.sha256((refusal.series_uid or str(refusal.source)).encode()).hexdigest()[:12]
+        if told not in refused_before:
+            reason = refusal.reason.replace(str(refusal.source), "the input")
+            self.manifest.append({"status": "refused", "input": told, "reason": reason})
 
     def _one(self, case: Case, earlier: Mapping[str, Any] | None, bar: Progress) -> tuple[str, bool | str]:
         task = bar.add_task(f"{case.name}: reading")
-        row: dict[str, Any] = {"case": case.name, "source": case.source.name, "kind": str(case.kind)}
+        row: dict[str, Any] = {"case": case.name, "kind": str(case.kind)}
         try:
             row |= {"input_sha256": digest(case), **self.provenance}
             if self._is_there(case.name, row, earlier):
@@ -202,11 +201,8 @@ class Segmenter:
         except Exception as error:
             _logger.debug("case failed", exc_info=True)
             reason = one_line(error)
-            if isinstance(error, OSError):
-                reason = (
-                    f"{self.output_dir}: can't be written ({error.strerror}); free some space or choose another output"
-                )
-            self._note_failure(row, reason)
+            # paths may name a patient: they are shown, not recorded
+            self._note_failure(row, reason.replace(f"{case.source.parent}{os.sep}", ""))
             return case.name, reason
         finally:
             bar.remove_task(task)
@@ -219,28 +215,35 @@ class Segmenter:
             InputError: another result is there, and overwriting wasn't asked for.
         """
         folder = self.output_dir / name
+        recover(self.output_dir, name)
         if self.overwrite or not folder.exists():
             return False
         recorded = earlier
         if recorded is None and (folder / "statistics.json").is_file():  # killed between the rename and the line
             recorded = read_json(folder / "statistics.json")
-        if recorded is not None and all(recorded.get(key) == row[key] for key in ("input_sha256", *self.provenance)):
+        same = ("input_sha256", "bundle", "bundle_version", "weights_sha256", "recipe_sha256")
+        if recorded is not None and all(recorded.get(key) == row[key] for key in same):
             if earlier is None:
-                self.manifest.append({"status": "done", **row, "warnings": ["line written after an interruption"]})
+                late = {"labels": recorded["labels"], "warnings": ["line written after an interruption"]}
+                self.manifest.append({"status": "done", **row, **late})
             return True
         raise InputError(f"{folder}: there is already a result of other input, weights or settings; use --overwrite")
 
     def _segment(self, case: Case, row: Mapping[str, Any], say: Any) -> dict[str, Any]:
         start = time.monotonic()
-        volume = load_volume(case)
+        volume = self.predictor.loader.load_image(case)
         loaded = time.monotonic()
         say("segmenting")
-        prediction = self.predictor(volume.to_tensor(case.source))
+        prediction = self.predictor(volume)
         predicted = time.monotonic()
         say("writing")
         statistics = {**row, **self.statistics(prediction.mask, volume, case.name)}
-        with case_folder(self.output_dir, case.name) as folder:
-            write_case(folder, case, volume, prediction.mask, self.labels, statistics, self.preview_window_hu)
+        try:
+            with case_folder(self.output_dir, case.name) as folder:
+                write_case(folder, case, volume, prediction.mask, self.labels, statistics, self.preview_window_hu)
+        except OSError as error:
+            reason = f"can't be written ({error.strerror}); free some space or choose another output"
+            raise InputError(f"{self.output_dir}: {reason}") from error
         seconds = {"read": loaded - start, **prediction.seconds, "write": time.monotonic() - predicted}
         return {
             "seconds": {stage: round(value, 3) for stage, value in seconds.items()},

@@ -49,31 +49,43 @@ def train(bundle: str | Path, *, trust_config: bool = False, **overrides: Any) -
     return result
 
 
+# what a training leaves in its folder; nothing else there is ever moved or deleted
+OWN = ("model.pt", "model.pt.sha256", "last.pt", "history.json", "tensorboard")
+
+
 def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool = False) -> Path:
-    """Makes the folder of a run; an earlier run found there is moved aside as `<name>.1`, `<name>.2`, ….
+    """Makes the folder of a run; an earlier run's files found there are moved aside to `<name>.1`, `<name>.2`, ….
+
+    Called when data and network are known to be good, so that a training which can't start touches nothing.
 
     Args:
         output_dir: folder of the run.
         resume: go on with what is there.
-        overwrite: delete what is there instead of moving it aside.
+        overwrite: delete the earlier run's files instead of moving them aside.
 
     Raises:
         InputError: the folder can't be written.
     """
-    folder = Path(output_dir)
-    earlier = (folder / "last.pt").exists() or (folder / "model.pt").exists()
+    folder = Path(output_dir).absolute()
     try:
-        if earlier and overwrite and not resume:
-            shutil.rmtree(folder)
-        elif earlier and not resume:
-            number = 1
-            while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
-                number += 1
-            folder.rename(aside)
-            _logger.warning("%s held an earlier training; it is now %s (--resume goes on with one)", folder, aside.name)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()
         (folder / ".writable").unlink()
+        earlier = [] if resume else [folder / name for name in OWN if (folder / name).exists()]
+        if earlier and not overwrite:
+            number = 1
+            while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
+                number += 1
+            aside.mkdir()
+            for path in earlier:
+                path.rename(aside / path.name)
+            _logger.warning("an earlier training in %s is now in %s (--resume goes on)", folder.name, aside.name)
+        elif earlier:
+            for path in earlier:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
     except OSError as error:
         raise InputError(f"{folder}: can't be written ({error.strerror}); choose another --output_dir") from error
     return folder

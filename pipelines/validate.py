@@ -12,14 +12,16 @@ from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
 from radseg.pipelines.bundle_loader import (
     CONFIGS,
+    RUN_KEYS,
     arguments_of,
+    check_override,
     find_bundle,
     load_workflow,
     locate_target,
     only_errors_from_monai,
     read_json,
 )
-from radseg.pipelines.errors import RadsegError, one_line
+from radseg.pipelines.errors import ConfigError, RadsegError, one_line
 from radseg.pipelines.weights import load_weights
 
 SCHEMA = Path(__file__).parent / "metadata_schema.json"
@@ -38,7 +40,7 @@ def validate(
     Args:
         bundle: name or folder.
         trust_config: allow a bundle folder that isn't radseg's own.
-        overrides: config keys and values to validate with; each must exist in every config.
+        overrides: config keys and values to validate with; each must exist in one of the configs.
 
     Raises:
         ConfigError: there is no such bundle.
@@ -57,21 +59,42 @@ def validate(
 
     metadata = folder / "metadata.json"
     check("metadata.json", lambda: verify_metadata(meta_file=str(metadata), filepath=str(SCHEMA)))
+    wanted = dict(overrides or {})
+    contents: dict[str, Any] = {}
     for config in CONFIGS:
         content = check(f"{config}.json", partial(read_json, folder / f"{config}.json"))
         if content is None:
             continue
+        contents[config] = content
         name = f"{config}.json"
         problems.extend(f"{name}: top-level key {key!r} is missing" for key in TOP_LEVEL_KEYS if key not in content)
         problems.extend(f"{name}: {text}" for text in _wrong_components(content))
         problems.extend(f"{name}: {text}" for text in _dangling_references(content))
-        workflow = check(name, partial(load_workflow, folder, config, overrides, trust_config))
+        mine = _known_to(content, wanted, folder / name)
+        workflow = check(name, partial(load_workflow, folder, config, mine, trust_config))
         if workflow is not None:
             problems.extend(f"{name}: MONAI wants the property {prop!r}" for prop in wrong_properties(workflow))
+    for key in wanted:
+        if not any(_known_to(content, {key: None}, folder / f"{name}.json") for name, content in contents.items()):
+            check(key, partial(check_override, contents["train"], key, folder / "train.json"))
     if not problems:
-        check("network_data_format", lambda: _verify_network(folder, overrides or {}))
-        check("weights", lambda: _verify_weights(folder, overrides or {}, trust_config))
+        inference = _known_to(contents["inference"], wanted, folder / "inference.json")
+        check("network_data_format", partial(_verify_network, folder, inference))
+        check("weights", partial(_verify_weights, folder, inference, trust_config))
     return problems
+
+
+def _known_to(content: Mapping[str, Any], overrides: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The overrides that name something in this config."""
+
+    def known(key: str) -> bool:
+        try:
+            check_override(content, key, file)
+        except ConfigError:
+            return False
+        return True
+
+    return {key: value for key, value in overrides.items() if known(key)}
 
 
 def wrong_properties(workflow: ConfigWorkflow) -> list[str]:
@@ -89,13 +112,12 @@ def wrong_properties(workflow: ConfigWorkflow) -> list[str]:
 
 
 def _verify_network(folder: Path, overrides: Mapping[str, Any]) -> None:
-    network = {key: value for key, value in overrides.items() if key.startswith("network_def")}
     verify_net_in_out(
         net_id="network_def",
         meta_file=str(folder / "metadata.json"),
         config_file=str(folder / "inference.json"),
         device="cpu",
-        **network,
+        **{key: value for key, value in overrides.items() if key not in RUN_KEYS},
     )
 
 

@@ -54,14 +54,24 @@ def load_weights(network: torch.nn.Module, weights: Path | str | None, bundle_ro
     return network
 
 
+def start_from(network: torch.nn.Module, weights: Path | str | None, bundle_root: Path | str) -> torch.nn.Module:
+    """The network as it was made, or with `weights` to go on training from; see `load_weights`."""
+    return network if weights is None else load_weights(network, weights, bundle_root)
+
+
 def save_weights(network: torch.nn.Module, file: Path | str) -> str:
-    """Writes the state dict of `network` and, beside it, `<file>.sha256`; both appear whole or not at all."""
+    """Writes the state dict of `network` whole and, after it, `<file>.sha256`; returns the sha256.
+
+    The old sha256 goes first, so that a run killed in between leaves weights without one, never with a wrong one.
+    """
     file = Path(file)
+    sidecar = file.with_name(file.name + ".sha256")
+    sidecar.unlink(missing_ok=True)
     write_atomically(network.state_dict(), file)
     digest = sha256_of(file)
-    part = file.with_name(file.name + ".sha256.part")
+    part = sidecar.with_name(sidecar.name + ".part")
     part.write_text(f"{digest}  {file.name}\n")
-    part.replace(file.with_name(file.name + ".sha256"))
+    part.replace(sidecar)
     return digest
 
 

@@ -144,6 +144,13 @@ def test_a_missing_slice(segment: Callable[..., Any], series: Path) -> None:
     assert "missing" in ended.err
 
 
+def test_a_single_slice_for_a_3d_bundle_as_nifti(segment: Callable[..., Any], tmp_path: Path) -> None:
+    ended = segment(_nifti(tmp_path / "thin.nii.gz", _ct(40, 40, 1)))
+    assert ended.code == 1
+    assert "single slice" in ended.err
+    assert not (tmp_path / "OUT" / "thin").exists()
+
+
 def test_a_single_slice_for_a_3d_bundle(segment: Callable[..., Any], series: Path) -> None:
     for file in _in_slice_order(series)[1:]:
         file.unlink()

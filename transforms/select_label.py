@@ -1,4 +1,4 @@
-"""Keep one label of an integer mask as a binary mask, for the one-channel form of a multi-label system."""
+"""Make an integer mask binary: one label of it, or all of them together."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ class KeepLabel(Transform):
     mask through as it is, which a config needs to switch between one label and all).
 
     Args:
-        label: the label to keep, or ``None`` for all of them, unchanged.
+        label: the label to keep, ``"any"`` for all of them as one, or ``None`` to leave the mask as it is.
 
     Raises:
-        TypeError: ``label`` is neither an integer nor ``None``.
+        TypeError: ``label`` is none of these.
     """
 
-    def __init__(self, label: int | None) -> None:
-        if label is not None and (isinstance(label, bool) or not isinstance(label, int)):
-            raise TypeError(f"label must be an integer or None, got {label!r}.")
+    def __init__(self, label: int | str | None) -> None:
+        if label not in (None, "any") and (isinstance(label, bool) or not isinstance(label, int)):
+            raise TypeError(f'label must be an integer, "any" or None, got {label!r}.')
         self.label = label
 
     def __call__(self, mask: torch.Tensor) -> torch.Tensor:
         """Return the binary mask of a mask (C, H, W) or (C, H, W, D)."""
         kept: torch.Tensor = convert_to_tensor(mask, track_meta=get_track_meta())
-        return kept if self.label is None else (kept == self.label).to(kept.dtype)
+        if self.label is None:
+            return kept
+        chosen = torch.gt(kept, 0) if self.label == "any" else torch.eq(kept, int(self.label))
+        return chosen.to(kept.dtype)
 
 
 class KeepLabeld(MapTransform):
     """Dictionary form of `KeepLabel`."""
 
-    def __init__(self, keys: KeysCollection, label: int | None, allow_missing_keys: bool = False) -> None:
+    def __init__(self, keys: KeysCollection, label: int | str | None, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.keep_label = KeepLabel(label)
 

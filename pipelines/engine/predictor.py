@@ -1,5 +1,6 @@
-"""The one way from a loaded case to its mask: preprocessing, network, back to the source grid."""
+"""The one way from an image file to its mask: read, prepare, run the network, back to the source grid."""
 
+import copy
 import time
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from monai.data import MetaTensor
 from monai.inferers import Inferer
 
 from radseg.pipelines.errors import InputError
+from radseg.pipelines.io import LoadCased, Volume
 
 
 class _Transform(Protocol):
@@ -33,7 +35,11 @@ class Prediction:
 class Predictor:
     """Runs a bundle's network over one image; `segment`, `evaluate` and the annotation server all call this.
 
+    Safe to share between threads: each call runs the inferer on a copy of its own (MONAI's `SliceInferer` keeps the
+    state of a call in itself).
+
     Args:
+        loader: reads images as the bundle wants them; the first of its preprocessing.
         preprocessing: dictionary transform that takes {"image"} from the source grid to the network's.
         network: maps (1, C, …) to logits (1, classes, …); put in evaluation mode here.
         inferer: MONAI inferer, such as a sliding window.
@@ -43,42 +49,45 @@ class Predictor:
 
     def __init__(
         self,
+        loader: LoadCased,
         preprocessing: _Transform,
         network: torch.nn.Module,
         inferer: Inferer,
         postprocessing: _Transform,
         device: torch.device,
     ) -> None:
+        self.loader = loader
         self.preprocessing = preprocessing
         self.network = network.eval()
         self.inferer = inferer
         self.postprocessing = postprocessing
         self.device = device
 
-    @torch.inference_mode()
-    def __call__(self, image: MetaTensor) -> Prediction:
-        """Segments one image.
+    @property
+    def recipe(self) -> list[object]:
+        """The components that decide what a mask looks like, the network's weights aside."""
+        return [self.loader, self.preprocessing, type(self.network), self.inferer, self.postprocessing]
 
-        Args:
-            image: (1, i, j, k) on the source grid, as `Volume.to_tensor` gives it.
+    @torch.inference_mode()
+    def __call__(self, volume: Volume) -> Prediction:
+        """Segments one image, read by `loader`.
 
         Raises:
             InputError: the mask doesn't come back at the image's shape, so the bundle's transforms can't be trusted.
         """
-        source_shape = tuple(image.shape[1:])
         clock = [time.monotonic()]
-        data = self.preprocessing({"image": image})
+        data = self.preprocessing({"image": volume.to_tensor()})
         clock.append(time.monotonic())
         inputs = data["image"]
-        logits = self.inferer(inputs[None].to(self.device), self.network)[0].cpu()
+        logits = copy.deepcopy(self.inferer)(inputs[None].to(self.device), self.network)[0].cpu()
         data["pred"] = MetaTensor(
             torch.as_tensor(logits), meta=inputs.meta, applied_operations=inputs.applied_operations
         )
         clock.append(time.monotonic())
         mask = self.postprocessing(data)["pred"][0]
         clock.append(time.monotonic())
-        if tuple(mask.shape) != source_shape:
-            raise InputError(f"the mask has shape {tuple(mask.shape)}, its image {source_shape}: check postprocessing")
+        if tuple(mask.shape) != volume.array.shape:
+            raise InputError(f"mask of shape {tuple(mask.shape)}, image of {volume.array.shape}: check postprocessing")
         stages = ("preprocess", "network", "restore")
         return Prediction(
             mask=np.asarray(mask).astype(np.uint8),

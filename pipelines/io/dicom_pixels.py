@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,15 +82,19 @@ def _frames_by_gdcm(dataset: Any, path: Path) -> Iterator[npt.NDArray[Any]]:
     yield from stored.reshape(frames, rows, columns)
 
 
+_STDERR = threading.Lock()
+
+
 @contextmanager
 def _silent_stderr() -> Iterator[None]:
     """GDCM tries an 8-bit decoder first, whose C code complains of 12 bits on the process's standard error."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    with _STDERR:  # two threads at once would leave it silent for good
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nowhere, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)

@@ -82,12 +82,14 @@ class Search:
         min_slices: the fewest slices that make a case.
         series: SeriesInstanceUID of the only series to take, None for all.
         accepts: kinds of image to take.
+        exclude: a folder that isn't looked into, such as the one that results are written to.
     """
 
     modality: str = "CT"
     min_slices: int = 1
     series: str | None = None
     accepts: frozenset[InputKind] = frozenset(InputKind)
+    exclude: Path | None = None
 
     @property
     def said(self) -> str:
@@ -114,7 +116,7 @@ def _find(roots: Sequence[Path], search: Search, *, in_zip: bool = False) -> Ite
     seen: set[Path] = set()
     for root in roots:
         usable = False
-        for path in _files(root):
+        for path in _files(root, search.exclude):
             what = _recognise(path, path == root, search)
             if what is None or (what == "zip" and in_zip):
                 continue
@@ -151,7 +153,7 @@ def _find(roots: Sequence[Path], search: Search, *, in_zip: bool = False) -> Ite
             yield from _from_zip(one, search)
 
 
-def _files(root: Path) -> Iterator[Path]:
+def _files(root: Path, exclude: Path | None) -> Iterator[Path]:
     """The root itself, or the files below it in sorted order, without hidden ones; linked folders are entered once."""
     if root.is_file():
         yield root
@@ -164,6 +166,8 @@ def _files(root: Path) -> Iterator[Path]:
             continue
         entered.add(here.resolve())
         below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
+        if exclude is not None:
+            below[:] = [name for name in below if (here / name).resolve() != exclude.resolve()]
         yield from (here / name for name in sorted(names) if not name.startswith(".") and (here / name).is_file())
 
 
@@ -226,7 +230,10 @@ def _from_zip(path: Path, search: Search) -> Iterator[Case | Refusal]:
         return
     for one in _find([folder.path], search, in_zip=True):
         if isinstance(one, Case):
-            yield replace(one, source=path, unpacked=folder)
+            name = one.name
+            if one.kind == InputKind.DICOM and one.series_uid is None:  # else named after a temporary folder
+                name = hashlib.sha256(path.name.encode()).hexdigest()[:12]
+            yield replace(one, name=name, source=path, unpacked=folder)
         else:
             inside = "" if one.source == folder.path else f"{one.source.relative_to(folder.path)}: "
             yield replace(one, source=path, reason=inside + one.reason.replace(str(folder.path), str(path)))

@@ -9,6 +9,7 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 from monai.utils import ensure_tuple
 
+from radseg.pipelines.io.find_images import Case
 from radseg.pipelines.io.load import as_case, load_mask, load_volume
 from radseg.pipelines.io.volume import Volume, check_same_grid
 
@@ -45,6 +46,14 @@ class LoadCased(MapTransform):
         if unknown:
             raise ValueError(f"label_keys {sorted(map(str, unknown))} are not among keys {self.keys}")
 
+    def load_image(self, case_or_path: Case | Path | str) -> Volume:
+        """The image of a case, held to what this loader asks of images.
+
+        Raises:
+            InputError: it can't be used.
+        """
+        return load_volume(case_or_path, modality=self.modality, min_slices=self.min_slices)
+
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Load the entries.
 
@@ -57,10 +66,7 @@ class LoadCased(MapTransform):
             if isinstance(loaded[key], MetaTensor):
                 continue
             case = as_case(loaded[key], modality=self.modality)
-            if key in self.label_keys:
-                volume = load_mask(case)
-            else:
-                volume = load_volume(case, modality=self.modality, min_slices=self.min_slices)
+            volume = load_mask(case) if key in self.label_keys else self.load_image(case)
             grids.append((case.source, volume))
             loaded[key] = volume.to_tensor(case.source)
         for source, volume in grids[1:]:

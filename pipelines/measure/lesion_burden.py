@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import Volume, load_mask
+from radseg.pipelines.io.volume import check_same_grid
 from radseg.pipelines.measure.volumes import LabelVolumes
 
 
@@ -41,11 +42,11 @@ class LesionBurden:
         statistics["slices"] = int(touched.size)
         statistics["share_of_slices"] = round(float(touched.mean()), 6)
         if self.lung_mask is not None:
-            lung = self._lung(case, mask.shape)
+            lung = self._lung(case, volume)
             statistics["share_of_lung"] = round(float((lesion & lung).sum() / lung.sum()), 6)
         return statistics
 
-    def _lung(self, case: str, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    def _lung(self, case: str, volume: Volume) -> npt.NDArray[np.bool_]:
         assert self.lung_mask is not None
         file = self.lung_mask
         if file.is_dir():
@@ -53,9 +54,9 @@ class LesionBurden:
             if not found:
                 raise InputError(f"{file}: no lung mask {case}.nii.gz or {case}.png; add it or drop --lung_mask")
             file = found[0]
-        lung = load_mask(file).array > 0
-        if lung.shape != shape:
-            raise InputError(f"{file}: lung mask has shape {lung.shape}, the image {shape}; resample it to the image")
+        found_mask = load_mask(file)
+        check_same_grid(Path(case), volume, file, found_mask)
+        lung: npt.NDArray[np.bool_] = found_mask.array > 0
         if not lung.any():
             raise InputError(f"{file}: the lung mask is empty; give the right one or drop --lung_mask")
         return lung

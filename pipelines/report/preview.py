@@ -67,12 +67,14 @@ def save_preview(
         axes.set_title(view.name, color="white", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
-    figure.suptitle(title, color="white", fontsize=12)
+    figure.suptitle(title, color="white", fontsize=12, parse_math=False)
     handles = [
         Patch(color=COLORS[(value - 1) % len(COLORS)], label=_legend(name, statistics["labels"][name]))
         for value, name in enumerate(labels, start=1)
     ]
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor="white")
+    legend = figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor="white")
+    for entry in legend.get_texts():
+        entry.set_parse_math(False)
     figure.savefig(file, dpi=110, facecolor="black")
 
 

@@ -39,15 +39,9 @@ def toy(tmp_path: Path) -> Path:
             "roi_size": [32, 32, 32],
             "spacing_mm": [3.0, 3.0, 3.0],
         }
-        # one label: any vertebra, which MONAI's Lambda makes of the two
-        content["preprocessing"]["transforms"][4] = {
-            "_target_": "Lambdad",
-            "keys": "label",
-            "func": "$lambda label: (label > 0).to(label.dtype)",
-            "allow_missing_keys": True,
-        }
+        content["preprocessing"]["transforms"][4]["label"] = "any"  # one label: vertebrae, fractured or not
         if config == "evaluate":
-            content["evaluator"]["truth_label"] = 1
+            content["evaluator"]["truth"] = {"_target_": "radseg.transforms.KeepLabel", "label": "any"}
         (folder / f"{config}.json").write_text(json.dumps(content))
     metadata = json.loads((folder / "metadata.json").read_text())
     metadata["network_data_format"]["outputs"]["pred"].update(num_channels=2)

@@ -17,21 +17,31 @@ def _read(bundle: str, config: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("bundle", NAMES)
-@pytest.mark.parametrize("part", ["preprocessing", "network_def", "labels"])
+@pytest.mark.parametrize("part", ["loader", "preprocessing", "network_def", "labels"])
 def test_training_evaluation_and_inference_prepare_alike(bundle: str, part: str) -> None:
     train, evaluate, inference = (_read(bundle, config)[part] for config in ("train", "evaluate", "inference"))
     assert train == evaluate == inference
 
 
 @pytest.mark.parametrize("bundle", NAMES)
-@pytest.mark.parametrize("part", ["inferer", "postprocessing", "predictor", "settings"])
+@pytest.mark.parametrize("part", ["loader", "inferer", "postprocessing", "predictor"])
 def test_evaluation_scores_what_segmentation_gives(bundle: str, part: str) -> None:
     assert _read(bundle, "evaluate")[part] == _read(bundle, "inference")[part]
 
 
 @pytest.mark.parametrize("bundle", NAMES)
 def test_what_the_three_share_has_one_default(bundle: str) -> None:
-    shared = ("spacing_mm", "roi_size", "image_size", "clahe_clip_limit", "clahe_tiles", "spatial_dims", "out_channels")
+    shared = (
+        "modality",
+        "min_slices",
+        "spacing_mm",
+        "roi_size",
+        "image_size",
+        "clahe_clip_limit",
+        "clahe_tiles",
+        "spatial_dims",
+        "out_channels",
+    )
     train, evaluate, inference = (_read(bundle, config) for config in ("train", "evaluate", "inference"))
     for key in shared:
         assert train.get(key) == evaluate.get(key) == inference.get(key), key

@@ -43,6 +43,20 @@ def test_an_argument_that_the_component_takes_may_be_new() -> None:
     assert workflow.parser["network_def#without"] == ["aspp"]
 
 
+def test_a_file_name_is_never_run_as_code(tmp_path: Path) -> None:
+    trap = "$__import__('pathlib').Path('TRAP').touch() or 'x'"
+    workflow = load_workflow("spine", "inference", {"dataset_dir": trap, "output_dir": "@out", "weights": "%d"})
+    for key in ("dataset_dir", "output_dir", "weights"):
+        assert Path(workflow.parser[key]).is_absolute()
+    workflow.parser.parse()
+    assert workflow.parser.get_parsed_content("dataset_dir").endswith(trap)
+    assert not Path("TRAP").exists()
+    with pytest.raises(ConfigError, match="is an expression, which is code"):
+        load_workflow("spine", "inference", {"overlap": trap})
+    with pytest.raises(ConfigError, match="is an expression, which is code"):
+        load_workflow("spine", "inference", {"network_def": {"_target_": "monai.x", "features": [trap]}})
+
+
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text('{"seed": 1, "seed": 2}')
     with pytest.raises(ConfigError, match="'seed' stands there twice"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from radseg.pipelines.case_folder import case_folder
+from radseg.pipelines.case_folder import case_folder, recover
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -38,4 +38,14 @@ def test_a_new_result_replaces_the_old_one_whole(tmp_path: Path) -> None:
         with case_folder(tmp_path, "case") as folder:
             (folder / text).write_text(text)
     assert [path.name for path in (tmp_path / "case").iterdir()] == ["second"]
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+def test_a_result_survives_a_kill_between_the_two_renames(tmp_path: Path) -> None:
+    with case_folder(tmp_path, "case") as folder:
+        (folder / "mask.nii.gz").write_text("first")
+    (tmp_path / "case").rename(tmp_path / ".case.old")  # as the replacement does, and then nothing more
+    (tmp_path / ".case.part").mkdir()
+    recover(tmp_path, "case")
+    assert (tmp_path / "case" / "mask.nii.gz").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["case"]

@@ -11,7 +11,9 @@ from radseg.pipelines.checkpoint import Checkpoint
 from radseg.pipelines.errors import WeightsError
 
 
-def _trained(folder: Path, network: torch.nn.Module, epochs: int = 2) -> tuple[Engine, Checkpoint]:
+def _trained(
+    folder: Path, network: torch.nn.Module, epochs: int = 2, recipe: dict[str, object] | None = None
+) -> tuple[Engine, Checkpoint]:
     """A trainer of three steps an epoch whose loss and validation metric are made up."""
     optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
     validator = Engine(lambda engine, batch: None)
@@ -23,7 +25,7 @@ def _trained(folder: Path, network: torch.nn.Module, epochs: int = 2) -> tuple[E
 
     trainer = Engine(step)
     trainer.state.max_epochs, trainer.state.epoch_length = epochs, 3
-    checkpoint = Checkpoint(folder, network, optimizer, validator)
+    checkpoint = Checkpoint(folder, network, optimizer, validator, recipe=recipe)
 
     def validate(engine: Engine) -> None:
         validator.state.epoch = engine.state.epoch
@@ -65,6 +67,19 @@ def test_another_network_or_dataset_is_refused(tmp_path: Path) -> None:
     longer.state.epoch_length = 4
     with pytest.raises(WeightsError, match="3 steps an epoch, now there are 4"):
         checkpoint.restore(longer)
+
+
+def test_other_settings_or_a_damaged_file_are_refused(tmp_path: Path) -> None:
+    trainer, _ = _trained(tmp_path, torch.nn.Linear(2, 1))
+    trainer.run([0, 1, 2], max_epochs=2, epoch_length=3)
+    other, checkpoint = _trained(tmp_path, torch.nn.Linear(2, 1), recipe={"seed": 0, "loss": torch.nn.MSELoss()})
+    with pytest.raises(WeightsError, match="was trained with other seed, loss"):
+        checkpoint.restore(other)
+    whole = (tmp_path / "last.pt").read_bytes()
+    (tmp_path / "last.pt").write_bytes(whole[:100])
+    again, checkpoint = _trained(tmp_path, torch.nn.Linear(2, 1))
+    with pytest.raises(WeightsError, match="damaged"):
+        checkpoint.restore(again)
 
 
 def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path) -> None:

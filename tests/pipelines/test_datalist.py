@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from radseg.pipelines.datalist import read_datalist, sample_data
+from radseg.pipelines.datalist import check_labels, images_of, read_datalist, sample_data
 from radseg.pipelines.errors import InputError
 
 
@@ -69,3 +69,16 @@ def test_without_sample_data_the_remedy_is_said(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match="radseg data sample"):
         sample_data("nosuchbundle")
+
+
+def test_the_decathlon_s_bare_test_paths_are_images(dataset: Path) -> None:
+    content = json.loads((dataset / "datalist.json").read_text())
+    (dataset / "datalist.json").write_text(json.dumps(content | {"test": ["2.nii.gz"]}))
+    assert _numbers(dataset, "test") == [2]
+    assert len(images_of(dataset / "datalist.json", dataset)) == 4
+
+
+def test_a_label_that_the_bundle_doesnt_know_is_named() -> None:
+    check_labels("a.nii.gz", [0, 2], 2)
+    with pytest.raises(InputError, match=r"a\.nii\.gz: holds label 20, the bundle knows 0 to 2"):
+        check_labels("a.nii.gz", [0, 20], 2)

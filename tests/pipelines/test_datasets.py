@@ -62,6 +62,13 @@ def test_a_patient_on_both_sides_is_a_leak(dataset: Path) -> None:
     assert report.problems == ["patient p is in training and validation: a result would be a leak"]
 
 
+def test_a_patient_in_two_folds_is_a_leak(dataset: Path) -> None:
+    items = [{"image": f"i{n}.nii.gz", "label": f"l{n}.nii.gz", "patient": "p", "fold": n} for n in (1, 2)]
+    (dataset / "datalist.json").write_text(json.dumps({"training": items}))
+    report = datasets.check(dataset, progress=False)
+    assert report.problems == ["patient p is in folds 1 and 2: a cross-validation would be a leak"]
+
+
 def test_a_copied_image_is_found_by_its_content(dataset: Path) -> None:
     (dataset / "copy.nii.gz").write_bytes((dataset / "i1.nii.gz").read_bytes())
     report = _check(dataset, [("i1.nii.gz", "l1.nii.gz", "a")], [("copy.nii.gz", "l1.nii.gz", "b")])

@@ -45,10 +45,12 @@ def test_csv_json_and_result_agree(small_weights: dict[str, Path], tmp_path: Pat
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(result))
     with (tmp_path / "metrics.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    assert len(rows) == 4 * 2
+    assert [row["case"] for row in rows[-2:]] == ["mean", "mean"]
+    assert len(rows) == 4 * 2 + 2
     assert {"dice", "iou", "precision", "sensitivity", "specificity", "accuracy", "hd95_mm", "surface_dice"} < set(
         rows[0]
     )
-    dice = [float(row["dice"]) for row in rows if row["label"] == "vertebra"]
+    dice = [float(row["dice"]) for row in rows if row["label"] == "vertebra" and row["case"] != "mean"]
+    assert float(rows[-2]["dice"]) == pytest.approx(np.mean(dice))
     assert result["mean"]["vertebra"]["dice"] == pytest.approx(np.mean(dice))
     assert "two empty masks is 1" in result["convention"]

@@ -21,7 +21,6 @@ from radseg.pipelines.metrics import (
     OverlapCounts,
     label_metrics,
     mean_metrics,
-    mean_slice_dice,
     overlap_counts,
     pooled,
 )
@@ -196,16 +195,6 @@ def test_the_mean_of_no_cases_is_undefined() -> None:
     assert means["cases"] == 0
     assert means["dice"] is None
     assert means["hd95_mm"] is None
-
-
-def test_slice_dice_is_the_mean_over_slices() -> None:
-    truth, prediction = np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8)
-    truth[0, 0:2, 0] = 1
-    prediction[0, 0, 0] = 1  # Dice 2/3
-    truth[0, 0, 1] = 1  # missed: 0; the last slice is empty in both
-    assert mean_slice_dice(prediction, truth, axis=-1) == pytest.approx((2 / 3 + 0 + 1) / 3)
-    assert mean_slice_dice(prediction, truth, axis=2, skip_empty=True) == pytest.approx((2 / 3 + 0) / 2)
-    assert mean_slice_dice(truth * 0, truth * 0, axis=2, skip_empty=True) == 1
 
 
 def test_pooled_dice_is_that_of_all_voxels_together() -> None:

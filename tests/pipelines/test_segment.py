@@ -70,7 +70,14 @@ def test_a_dicom_case_carries_nothing_of_the_patient(run: Callable[..., Batch]) 
     assert len(batch.done[0]) == 12
     folder = batch.output_dir / batch.done[0]
     written = (folder / "statistics.json").read_text() + str(nib.load(folder / "mask.nii.gz").header)
-    for secret in (str(header.PatientName), header.PatientID, header.SeriesInstanceUID):
+    written += (batch.output_dir / "manifest.jsonl").read_text()
+    for secret in (
+        str(header.PatientName),
+        header.PatientID,
+        header.SeriesInstanceUID,
+        series.name,
+        str(series.parent),
+    ):
         assert secret not in written
 
 
@@ -140,6 +147,24 @@ def test_other_settings_dont_pass_for_the_same_result(run: Callable[..., Batch])
     batch = run("spine", image, overlap=0.25)
     assert "use --overwrite" in batch.failed["spine01"]
     assert run("spine", image, overlap=0.25, overwrite=True).done == ["spine01"]
+
+
+@pytest.mark.parametrize(
+    "other", [{"preprocessing#transforms#3#upper_hu": 3000.0}, {"inferer#enabled": True}, {"labels": ["a", "b"]}]
+)
+def test_any_override_that_changes_the_recipe_counts(run: Callable[..., Batch], other: dict[str, Any]) -> None:
+    image = SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz"
+    run("spine", image)
+    assert "use --overwrite" in run("spine", image, **other).failed["spine01"]
+    assert run("spine", image, roi_size=(32, 32, 32)).skipped == ["spine01"]
+
+
+def test_results_below_the_input_folder_arent_taken_for_images(small_weights: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz", tmp_path)
+    options: dict[str, Any] = {"weights": str(small_weights["spine"]), "progress": False, **SMALL["spine"]}
+    assert segment("spine", tmp_path, tmp_path / "masks", **options).done == ["spine01"]
+    again = segment("spine", tmp_path, tmp_path / "masks", **options)
+    assert (again.skipped, again.done, again.refused) == (["spine01"], [], {})
 
 
 def test_one_bad_case_never_ends_a_batch(run: Callable[..., Batch], tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """An earlier training is never lost, and a folder that can't be written is said at once."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.train import prepare_output
+from radseg.pipelines.train import prepare_output, train
 
 
 @pytest.fixture
@@ -25,11 +26,22 @@ def test_an_earlier_training_is_moved_aside(earlier: Path) -> None:
     assert list(earlier.iterdir()) == []
 
 
-def test_resuming_leaves_it_and_overwriting_removes_it(earlier: Path) -> None:
+def test_resuming_leaves_it_and_overwriting_removes_it_alone(earlier: Path) -> None:
+    (earlier / "masks").mkdir()
     prepare_output(earlier, resume=True)
     assert (earlier / "model.pt").read_text() == "precious"
     prepare_output(earlier, overwrite=True)
-    assert list(earlier.iterdir()) == []
+    assert [path.name for path in earlier.iterdir()] == ["masks"]
+    assert [folder.name for folder in earlier.parent.iterdir()] == ["spine"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"datalist": "missing.json"}, {"network_def#features": [1, 2]}, {"optimizer#lr": -1.0}]
+)
+def test_a_training_that_cant_start_touches_nothing(earlier: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Exception, match=r"missing\.json|features|learning rate|instantiate"):
+        train("spine", output_dir=earlier, overwrite=True, progress=False, **{"spacing_mm": [6.0] * 3, **wrong})
+    assert [(path.name, path.read_text()) for path in earlier.iterdir()] == [("model.pt", "precious")]
     assert [folder.name for folder in earlier.parent.iterdir()] == ["spine"]
 
 

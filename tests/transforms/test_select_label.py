@@ -22,6 +22,10 @@ def test_no_label_keeps_the_mask_as_it_is() -> None:
     assert torch.equal(KeepLabel(None)(MASK), MASK)
 
 
+def test_any_label_makes_one_mask_of_all() -> None:
+    assert KeepLabel("any")(MASK).tolist() == [[[0, 1, 1], [1, 1, 1]]]
+
+
 def test_an_absent_label_gives_an_empty_mask() -> None:
     assert not KeepLabel(9)(MASK).any()
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
 from monai.inferers import SimpleInferer
 from monai.transforms import AsDiscreted, Compose, Invertd, Orientationd, Spacingd
 
 from radseg.pipelines.engine import AutocastInferer, Predictor, pick_device
 from radseg.pipelines.errors import ConfigError, InputError
+from radseg.pipelines.io import LoadCased, Volume
 
 
 class _Threshold(torch.nn.Module):
@@ -25,23 +25,24 @@ def _predictor(postprocessing: Any = None) -> Predictor:
         [Orientationd("image", axcodes="RAS", labels=None), Spacingd("image", pixdim=[1.0] * 3, mode="bilinear")]
     )
     back = Compose([Invertd("pred", preprocessing, "image", nearest_interp=False), AsDiscreted("pred", argmax=True)])
-    return Predictor(preprocessing, _Threshold(), SimpleInferer(), postprocessing or back, torch.device("cpu"))
+    device = torch.device("cpu")
+    return Predictor(LoadCased("image"), preprocessing, _Threshold(), SimpleInferer(), postprocessing or back, device)
 
 
 def test_a_mask_comes_back_where_the_image_says() -> None:
-    array = np.zeros((1, 12, 20, 9), np.float32)
-    array[:, 2:8, 5:15, 3:6] = 1
+    array = np.zeros((12, 20, 9), np.float32)
+    array[2:8, 5:15, 3:6] = 1
     affine = np.array([[0, -2.0, 0, 7], [0, 0, 3.0, 1], [1.0, 0, 0, -4], [0, 0, 0, 1]])  # columns turned and flipped
-    prediction = _predictor()(MetaTensor(torch.from_numpy(array), affine=torch.from_numpy(affine)))
+    prediction = _predictor()(Volume(array, affine, "HU"))
     assert prediction.mask.dtype == np.uint8
-    truth = array[0] > 0
+    truth = array > 0
     dice = 2 * (prediction.mask[truth] == 1).sum() / (truth.sum() + prediction.mask.sum())
     assert dice > 0.9
     assert set(prediction.seconds) == {"preprocess", "network", "restore"}
 
 
 def test_a_mask_of_another_shape_is_never_passed_on() -> None:
-    image = MetaTensor(torch.rand(1, 8, 8, 8), affine=torch.diag(torch.tensor([2.0, 2, 2, 1])))
+    image = Volume(np.random.default_rng(0).random((8, 8, 8), np.float32), np.diag([2.0, 2, 2, 1]), "HU")
     with pytest.raises(InputError, match="check postprocessing"):
         _predictor(AsDiscreted("pred", argmax=True))(image)
 

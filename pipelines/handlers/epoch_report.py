@@ -1,89 +1,23 @@
-"""Ignite handlers of training: seeds by epoch, batch-norm statistics that fit the weights, and what the user sees."""
+"""What the user sees of a training: a bar over the iterations, a line an epoch."""
 
 import logging
 import time
-from collections.abc import Iterable
-from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
-from monai.utils import set_determinism
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-from radseg.pipelines.epoch_dataset import EpochDataset
 
 _logger = logging.getLogger("radseg.training")
 
 
-class EpochSeed:
-    """Seeds all random numbers of an epoch (augmentation, dropout) by the seed and the epoch's number.
-
-    Args:
-        seed: of the whole training.
-        dataset: told the epoch, for its augmentations.
-    """
-
-    def __init__(self, seed: int, dataset: EpochDataset) -> None:
-        self.seed = seed
-        self.dataset = dataset
-
-    def attach(self, engine: Engine) -> None:
-        """Seeds at the start of every epoch of `engine`."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Seeds for the epoch that `engine` begins."""
-        self.dataset.set_epoch(engine.state.epoch)
-        set_determinism(seed=(self.seed * 1_000_003 + engine.state.epoch) % 2**32)
-
-
-class RefreshBatchNorm:
-    """Re-estimates the running statistics of batch norm over training batches, before validation.
-
-    With Keras' momentum of 0.99 the running mean and variance lag hundreds of steps behind the weights, and a young
-    network validates near zero. The plain average over some batches with the present weights is what they tend to
-    (`torch.optim.swa_utils.update_bn`). Training itself doesn't use them and isn't changed.
-
-    Args:
-        network: whose batch norms are refreshed.
-        loader: of training batches; "image" is fed forward.
-        device: of the network.
-        batches: how many batches to average over.
-    """
-
-    def __init__(
-        self, network: torch.nn.Module, loader: Iterable[Any], device: torch.device, batches: int = 20
-    ) -> None:
-        self.network = network
-        self.loader = loader
-        self.device = device
-        self.batches = batches
-
-    def attach(self, engine: Engine) -> None:
-        """Runs at the end of every epoch of `engine`; attach it before the validation handler."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Refreshes the statistics."""
-
-        def images() -> Iterable[torch.Tensor]:
-            for count, batch in enumerate(self.loader):
-                if count == self.batches:
-                    return
-                yield torch.as_tensor(batch["image"])
-
-        with torch.no_grad():
-            torch.optim.swa_utils.update_bn(images(), self.network, self.device)
-
-
 class EpochReport:
-    """Shows a progress bar over the iterations and leaves one line an epoch; the lines also go to the log.
+    """Shows a progress bar over the iterations and leaves one line an epoch.
 
     Args:
         validator: the evaluator whose key metric stands in the line.
         optimizer: whose learning rate stands in the line.
-        show: off, only the log is written.
+        show: off, the lines go to the log alone.
     """
 
     def __init__(self, validator: Engine, optimizer: torch.optim.Optimizer, show: bool = True) -> None:
@@ -138,7 +72,8 @@ class EpochReport:
         )
         if self._show:
             self._bar.console.print(line, highlight=False, soft_wrap=True)
-        _logger.info(line)
+        else:
+            _logger.info(line)
 
     def _fail(self, engine: Engine, error: Exception) -> None:
         self._bar.stop()
