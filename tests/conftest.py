@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# several tests at once on few cores: threads that wait for each other's core cost ten times what they gain
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")
+
 import torch
 
 torch.set_num_threads(1)
@@ -92,6 +97,3 @@ def radseg(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
 def small_overrides(bundle: str) -> list[str]:
     """The overrides of the small networks as they are written on a command line."""
     return [text for key, value in SMALL[bundle].items() for text in (f"--{key}", json.dumps(value))]
-
-
-os.environ.setdefault("MPLBACKEND", "Agg")
