@@ -13,7 +13,7 @@ from monai.bundle import ComponentLocator, ConfigWorkflow
 from monai.utils import optional_import
 
 import radseg.bundles
-from radseg.pipelines.errors import ConfigError, radseg_cause
+from radseg.pipelines.errors import ConfigError, one_line, radseg_cause
 
 # config file -> (what MONAI calls such a workflow, the id that runs it)
 CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), "inference": ("infer", "inferring")}
@@ -69,6 +69,8 @@ def load_workflow(
         check_override(content, key, file)
         if not trust_config:
             _refuse_code(key, value)
+        if "#" not in key:
+            _check_kind(key, value, content.get(key))
     if "overrides" in content:
         changes["overrides"] = {key: value for key, value in (overrides or {}).items() if key not in RUN_KEYS}
     kind, run_id = CONFIGS[config]
@@ -89,6 +91,23 @@ def _absolute_paths(overrides: Mapping[str, Any]) -> dict[str, Any]:
         key: str(Path(value).absolute()) if key in _PATH_KEYS and isinstance(value, str | Path) else value
         for key, value in overrides.items()
     }
+
+
+def _check_kind(key: str, value: Any, default: Any) -> None:
+    """Refuses a value of another kind than the config's own, where that is a plain number, switch or list."""
+    if default is None or isinstance(default, str | Mapping):
+        return
+    switch, number = isinstance(default, bool), isinstance(default, int | float)
+    if switch:
+        fits = isinstance(value, bool)
+    elif number:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = fits and (isinstance(default, float) or value == int(value))
+    else:
+        fits = isinstance(value, list | tuple) and len(value) == len(default)
+    if not fits:
+        wants = "true or false" if switch else "a number" if number else f"a list of {len(default)}"
+        raise ConfigError(f"--{key} takes {wants}, such as {json.dumps(default)}; got {value!r}")
 
 
 def _refuse_code(key: str, value: Any) -> None:
@@ -115,10 +134,22 @@ def run_workflow(workflow: ConfigWorkflow) -> Any:
         workflow.finalize()
     except Exception as error:
         cause = radseg_cause(error)
+        if cause is None and _is_about_the_config(error):
+            raise ConfigError(f"{one_line(error)}; check the overrides and the config") from error
         if cause is None or cause is error:
             raise
         raise cause from error
     return results[-1]
+
+
+def _is_about_the_config(error: BaseException) -> bool:
+    """Whether a component of the config refused its arguments; MONAI says so in the wrapping."""
+    link: BaseException | None = error
+    while link is not None:
+        if "Failed to instantiate component" in str(link):
+            return True
+        link = link.__cause__
+    return False
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -50,12 +50,19 @@ def discover(
 
 
 def digest(case: Case) -> str:
-    """SHA-256 (hex) over the contents of the case's files, in order."""
+    """SHA-256 (hex) over the contents of the case's files, in order.
+
+    Raises:
+        InputError: a file can't be read.
+    """
     total = hashlib.sha256()
     for path in case.files:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                total.update(chunk)
+        try:
+            with path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    total.update(chunk)
+        except OSError as error:
+            raise InputError(f"{path}: can't be read ({error.strerror}); check its permissions") from error
     return total.hexdigest()
 
 
@@ -66,8 +73,13 @@ def _named(found: Iterator[Case | Refusal], roots: Sequence[Path], series: str |
     base = Path(os.path.commonpath(folders))
     taken = {"manifest.jsonl"}
     met = series is None
+    uids: set[str] = set()
     for one in found:
+        if one.series_uid is not None:
+            uids.add(one.series_uid)
         met = met or one.series_uid == series
+        if series is not None and one.series_uid != series:
+            continue
         if isinstance(one, Case):
             name = one.name if one.name.strip(".") else "case"
             if name.lower() in taken:
@@ -76,7 +88,7 @@ def _named(found: Iterator[Case | Refusal], roots: Sequence[Path], series: str |
             one = replace(one, name=name)
         yield one
     if not met:
-        yield Refusal(roots[0], f"no usable series {series}; leave the choice out to see which there are", None)
+        yield Refusal(roots[0], f"no usable series {series}; there are {', '.join(sorted(uids)) or 'none'}", None)
 
 
 def _relative(case: Case, base: Path) -> str:

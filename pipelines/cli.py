@@ -96,15 +96,17 @@ def segment(
     chosen = {"weights": None if weights is None else str(weights), "series": series}
     overrides = {**{key: value for key, value in chosen.items() if value is not None}, **overrides}
     options = {"device": device, "workers": workers, "overwrite": overwrite, "progress": not quiet}
-    batch = run(bundle, paths, output, trust_config=trust_config, **options, **overrides)
+    batch = run(bundle, paths, output, trust_config=trust_config, **{**options, **overrides})
+    for case, notes in batch.warnings.items() if not quiet else ():
+        _say(f"warning {case}: {'; '.join(notes)}")
     for source, reason in batch.refused.items():
         _say(f"refused {source}: {reason}")
     for case, reason in batch.failed.items() if quiet else ():
         _say(f"failed {case}: {reason}")
     if not quiet:
         for case in batch.done:
-            folder = batch.output_dir / case
-            print(f"{case}: {', '.join(str(folder / file.name) for file in sorted(folder.iterdir()))}")
+            files = ", ".join(sorted(file.name for file in (batch.output_dir / case).iterdir()))
+            print(f"{batch.sources[case]} -> {batch.output_dir / case}: {files}")
         summary = f"{len(batch.done)} done, {len(batch.skipped)} done before, {len(batch.failed)} failed"
         print(f"{summary}, {len(batch.refused)} refused; see {batch.output_dir / 'manifest.jsonl'}")
     if not (batch.done or batch.skipped or batch.failed):
@@ -136,7 +138,7 @@ def train(
 
     overrides = _with_paths(rest, dataset_dir=dataset_dir, output_dir=output)
     options = {"device": device, "resume": resume, "overwrite": overwrite, "progress": not quiet}
-    result = run(bundle, trust_config=trust_config, **options, **overrides)
+    result = run(bundle, trust_config=trust_config, **{**options, **overrides})
     if not quiet:
         ended = "stopped early" if result.stopped_early else "done"
         print(f"{ended} after {result.epochs} epochs, best {result.best_metric:.4f}; weights: {result.weights}")
@@ -163,7 +165,8 @@ def evaluate(
     from radseg.pipelines.evaluate import evaluate as run
 
     overrides = _with_paths(rest, dataset_dir=dataset_dir, output_dir=output, weights=weights)
-    result = run(bundle, trust_config=trust_config, device=device, progress=not quiet, **overrides)
+    options = {"device": device, "progress": not quiet}
+    result = run(bundle, trust_config=trust_config, **{**options, **overrides})
     if not quiet:
         for label, mean in result["mean"].items():
             shown = (f"{name} {value:.4f}" for name, value in mean.items() if isinstance(value, float))
@@ -238,7 +241,7 @@ def _split(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
     positional, overrides = [], {}
     rest = iter(tokens or [])
     for token in rest:
-        if not token.startswith("-") or token == "-":
+        if not token.startswith("-") or Path(token).exists():
             positional.append(token)
             continue
         key, equals, value = token.removeprefix("--").partition("=")
@@ -278,7 +281,7 @@ def _quieten(verbose: bool) -> None:
     """Keeps the libraries' warnings and logs from the user unless they were asked for."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(name)s %(levelname)s %(message)s")
     logging.getLogger("radseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
-    for library in ("matplotlib", "PIL", "pydicom"):
+    for library in ("matplotlib", "PIL", "pydicom", "nibabel.global"):
         logging.getLogger(library).setLevel(logging.WARNING if verbose else logging.ERROR)
     if not verbose:
         warnings.simplefilter("ignore")

@@ -74,9 +74,9 @@ def check_labels(source: object, label: npt.ArrayLike, labels: int) -> None:
     Raises:
         InputError: names the file and the value.
     """
-    highest = int(np.max(label))
-    if highest > labels:
-        raise InputError(f"{source}: holds label {highest}, the bundle knows 0 to {labels}; relabel it")
+    for value in (int(np.min(label)), int(np.max(label))):
+        if not 0 <= value <= labels:
+            raise InputError(f"{source}: holds label {value}, the bundle knows 0 to {labels}; relabel it")
 
 
 def _content(file: Path) -> dict[str, list[dict[str, Any]]]:

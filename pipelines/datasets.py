@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import track
 
+from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import SPLITS, read_splits
 from radseg.pipelines.errors import InputError, one_line
 from radseg.pipelines.io import load_pair
@@ -71,7 +71,7 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
     images: dict[str, list[tuple[str, str]]] = defaultdict(list)
     patients: dict[str, set[str]] = defaultdict(set)
     folds: dict[str, set[int]] = defaultdict(set)
-    for split, item in track(everything, "checking", disable=not progress, transient=True):
+    for split, item in tracked(everything, "checking", progress):
         if "patient" in item:
             patients[str(item["patient"])].add(split)
             if "fold" in item and split != "test":

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 from monai.transforms import Randomizable
-from rich.progress import track
 from torch.utils.data import Dataset
 
+from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import check_labels
 from radseg.pipelines.errors import InputError, radseg_cause
 
@@ -53,9 +53,7 @@ class EpochDataset(Dataset[Any]):
         self.labels = labels
         self.keys = tuple(keys)
         self.epoch = 0
-        self._prepared = [
-            self._prepare(item) for item in track(self.data, "preparing images", disable=not progress, transient=True)
-        ]
+        self._prepared = [self._prepare(item) for item in tracked(self.data, "preparing images", progress)]
         self._index = [
             (case, position)
             for case, item in enumerate(self._prepared)

@@ -4,15 +4,16 @@ import csv
 import dataclasses
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 
 from radseg.pipelines.bundle_loader import load_workflow, run_workflow
+from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import check_labels
 from radseg.pipelines.engine import Predictor
 from radseg.pipelines.errors import ConfigError, InputError
@@ -20,6 +21,8 @@ from radseg.pipelines.io import load_mask
 from radseg.pipelines.io.volume import check_same_grid
 from radseg.pipelines.metrics import label_metrics, mean_metrics, overlap_counts, pooled
 from radseg.pipelines.provenance import Provenance
+
+_logger = logging.getLogger("radseg.evaluate")
 
 CONVENTION = (
     "overlap of two empty masks is 1, of one empty mask 0; distances need both masks, "
@@ -95,11 +98,7 @@ class Evaluator:
             InputError: an image or label can't be used.
             ConfigError: the output folder can't be written.
         """
-        rows = [
-            row
-            for item in track(self.items, "evaluating", disable=not self.progress, transient=True)
-            for row in self._rows(item)
-        ]
+        rows = [row for item in tracked(self.items, "evaluating", self.progress) for row in self._rows(item)]
         by_label = {}
         for name in self.labels:
             mine = [row for row in rows if row["label"] == name]
@@ -117,6 +116,7 @@ class Evaluator:
             ],
         }
         self._write(result)
+        _logger.info("%d cases evaluated: %s", len(self.items), self.output_dir / "metrics.json")
         return result
 
     def _rows(self, item: Mapping[str, Any]) -> list[dict[str, Any]]:

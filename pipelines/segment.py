@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from radseg.pipelines.bundle_loader import load_workflow, read_json, run_workflow
 from radseg.pipelines.case_folder import case_folder, recover, write_case
 from radseg.pipelines.cases import Case, Refusal, digest
+from radseg.pipelines.console import bars_shown, console
 from radseg.pipelines.engine import Predictor
 from radseg.pipelines.errors import ConfigError, InputError, one_line
 from radseg.pipelines.io import Volume
@@ -44,6 +44,8 @@ class Batch:
         skipped: names of the cases that an earlier run had finished.
         failed: name and reason of each case that failed.
         refused: source and reason of each input that isn't a case.
+        warnings: name and notes of each case whose image is doubtful.
+        sources: name and path of each case.
     """
 
     output_dir: Path
@@ -51,6 +53,8 @@ class Batch:
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+    sources: dict[str, Path] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -152,14 +156,14 @@ class Segmenter:
         batch = Batch(self.output_dir)
         finished = {row["case"]: row for row in self.manifest.read() if row.get("status") == "done"}
         refused_before = {row["input"] for row in self.manifest.read() if row.get("status") == "refused"}
-        console = Console(stderr=True)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True, disable=not self.progress) as bar:
+        shown = bars_shown(self.progress)
+        with Progress(*columns, console=console(), transient=True, disable=not shown) as bar:
             for case, outcome in self._outcomes(batch, finished, refused_before, bar):
                 if isinstance(outcome, str):
                     batch.failed[case] = outcome
                     if self.progress:
-                        console.print(f"[red]failed[/red] {case}: {outcome}", highlight=False, soft_wrap=True)
+                        bar.console.print(f"failed {case}: {outcome}", highlight=False, soft_wrap=True, markup=False)
                 elif outcome:
                     batch.done.append(case)
                 else:
@@ -179,7 +183,8 @@ class Segmenter:
                 if len(waiting) == self.workers:
                     ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in ended)
-                waiting.add(pool.submit(self._one, case, finished.get(case.name), bar))
+                batch.sources[case.name] = case.source
+                waiting.add(pool.submit(self._one, case, batch, finished.get(case.name), bar))
             yield from (future.result() for future in waiting)
 
     def _refuse(self, refusal: Refusal, batch: Batch, refused_before: set[str]) -> None:
@@ -189,7 +194,9 @@ class Segmenter:
             reason = refusal.reason.replace(str(refusal.source), "the input")
             self.manifest.append({"status": "refused", "input": told, "reason": reason})
 
-    def _one(self, case: Case, earlier: Mapping[str, Any] | None, bar: Progress) -> tuple[str, bool | str]:
+    def _one(
+        self, case: Case, batch: Batch, earlier: Mapping[str, Any] | None, bar: Progress
+    ) -> tuple[str, bool | str]:
         task = bar.add_task(f"{case.name}: reading")
         row: dict[str, Any] = {"case": case.name, "kind": str(case.kind)}
         try:
@@ -198,9 +205,13 @@ class Segmenter:
                 return case.name, False
             row |= self._segment(case, row, lambda text: bar.update(task, description=f"{case.name}: {text}"))
             self.manifest.append({"status": "done", **row})
+            if row["warnings"]:
+                batch.warnings[case.name] = row["warnings"]
         except Exception as error:
             _logger.debug("case failed", exc_info=True)
             reason = one_line(error)
+            if isinstance(error, MemoryError):
+                reason = f"{case.source}: larger than the memory at hand; crop it or use a larger machine"
             # paths may name a patient: they are shown, not recorded
             self._note_failure(row, reason.replace(f"{case.source.parent}{os.sep}", ""))
             return case.name, reason
@@ -216,7 +227,7 @@ class Segmenter:
         """
         folder = self.output_dir / name
         recover(self.output_dir, name)
-        if self.overwrite or not folder.exists():
+        if self.overwrite or not folder.exists() or (earlier is not None and not _is_whole(folder)):
             return False
         recorded = earlier
         if recorded is None and (folder / "statistics.json").is_file():  # killed between the rename and the line
@@ -257,6 +268,12 @@ class Segmenter:
             self.manifest.append({"status": "failed", **row, "reason": reason})
         except OSError:
             _logger.warning("the manifest can't be written")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a case's folder holds all its files; somebody may have taken one away."""
+    names = {file.name for file in folder.iterdir()}
+    return {"preview.png", "statistics.json"} <= names and bool({"mask.nii.gz", "mask.png"} & names)
 
 
 def _peak_memory_mb() -> float:

@@ -12,7 +12,7 @@ from ignite.engine import Engine
 
 from radseg.pipelines.bundle_loader import load_workflow, run_workflow
 from radseg.pipelines.checkpoint import Checkpoint
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import InputError, WeightsError
 
 _logger = logging.getLogger("radseg.training")
 
@@ -65,8 +65,11 @@ def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool
 
     Raises:
         InputError: the folder can't be written.
+        WeightsError: there is nothing to resume.
     """
     folder = Path(output_dir).absolute()
+    if resume and not (folder / "last.pt").is_file():
+        raise WeightsError(f"{folder / 'last.pt'}: nothing to resume; start without --resume")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()

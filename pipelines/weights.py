@@ -91,7 +91,12 @@ def _recorded_sha256(file: Path, bundle_root: Path) -> str | None:
         recorded: str | None = json.loads((bundle_root / "metadata.json").read_text()).get("weights_sha256")
         return recorded
     beside = file.with_name(file.name + ".sha256")
-    return beside.read_text().split()[0] if beside.is_file() else None
+    if not beside.is_file():
+        return None
+    words = beside.read_text().split()
+    if not words:
+        raise WeightsError(f"{beside}: is empty; delete it or write the sha256 of {file.name} into it")
+    return words[0]
 
 
 def _missing(weights: Path | str | None, bundle_root: Path) -> str:

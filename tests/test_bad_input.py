@@ -175,6 +175,25 @@ def test_voxels_that_are_no_ct(segment: Callable[..., Any], tmp_path: Path, arra
     assert "odd.nii.gz" in ended.err
 
 
+def test_a_header_that_claims_more_than_the_file_holds(segment: Callable[..., Any], tmp_path: Path) -> None:
+    file = _nifti(tmp_path / "huge.nii", _ct(20, 20, 20))
+    raw = bytearray(file.read_bytes())
+    raw[42:48] = np.full(3, 32000, "<i2").tobytes()  # dim[1:4] of the header
+    file.write_bytes(bytes(raw))
+    (tmp_path / "huger.nii.gz").write_bytes(gzip.compress(bytes(raw)))
+    ended = segment(file, tmp_path / "huger.nii.gz")
+    assert ended.code == 1
+    assert ended.err.count("the header claims 65536000000000 bytes") == 2
+
+
+def test_dicom_that_claims_more_than_it_holds(segment: Callable[..., Any], series: Path) -> None:
+    for file in series.glob("*.dcm"):
+        _edit(file, Rows=65535, Columns=65535)
+    ended = segment(series)
+    assert ended.code == 1
+    assert "MemoryError" not in ended.err
+
+
 def test_an_rgb_nifti(segment: Callable[..., Any], tmp_path: Path) -> None:
     rgb = np.zeros((20, 20, 20), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
     nib.save(nib.Nifti1Image(rgb, np.eye(4)), tmp_path / "rgb.nii.gz")

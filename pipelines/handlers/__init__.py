@@ -1,7 +1,8 @@
 """Ignite handlers of training, one a file."""
 
+from radseg.pipelines.handlers.at_start import AtStart
 from radseg.pipelines.handlers.epoch_report import EpochReport
 from radseg.pipelines.handlers.epoch_seed import EpochSeed
 from radseg.pipelines.handlers.refresh_batch_norm import RefreshBatchNorm
 
-__all__ = ["EpochReport", "EpochSeed", "RefreshBatchNorm"]
+__all__ = ["AtStart", "EpochReport", "EpochSeed", "RefreshBatchNorm"]

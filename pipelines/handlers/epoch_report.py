@@ -5,8 +5,9 @@ import time
 
 import torch
 from ignite.engine import Engine, Events
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from radseg.pipelines.console import bars_shown, console
 
 _logger = logging.getLogger("radseg.training")
 
@@ -28,9 +29,9 @@ class EpochReport:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console(),
             transient=True,
-            disable=not show,
+            disable=not bars_shown(show),
         )
         self._show = show
         self._task: TaskID | None = None

@@ -26,6 +26,8 @@ _SCREEN_WORDS = {"SCREEN SAVE", "SCREENSHOT", "DOSE_INFO"}
 _HU_TYPES = {"", "HU", "HU_MOD", "US"}
 _HU_ONLY_INTERCEPT = -500.0
 
+_MOST_PIXELS_PER_BYTE = 1000  # more than any compression of real images reaches
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -116,6 +118,10 @@ def read_series(files: Sequence[Path], *, modality: str = "CT", min_slices: int 
     ]
     order = selection.arrangement.order
     first = next(header for header in headers if header.path == selection.files[0])
+    claimed = len(order) * first.rows * first.columns
+    held = sum(path.stat().st_size for path in selection.files)
+    if claimed > held * _MOST_PIXELS_PER_BYTE:
+        raise InputError(f"{source}: claims {claimed} pixels in {held} bytes; the file is damaged, fetch it again")
     stack_kji = np.empty((len(order), first.rows, first.columns), dtype=np.float32)
     if first.frames > 1:
         notes += _fill(stack_kji, [(first.path, {frame: place for place, frame in enumerate(order)})])
@@ -141,7 +147,7 @@ def _fill(stack_kji: np.ndarray, files: Sequence[tuple[Path, dict[int, int]]]) -
                 mirror = mirror_of(dataset, stored, rescale)
                 if mirror is not None:
                     notes["MONOCHROME1 with inverted stored values: inverted back"] = None
-                if not _is_enhanced(dataset) and "RescaleIntercept" not in dataset:
+                if not _is_enhanced(dataset) and dataset.get("RescaleIntercept") is None:
                     notes["no RescaleIntercept: stored values taken as HU"] = None
             padded += to_hu(stored, replace(rescale, mirror=mirror), stack_kji[places[frame]])
     if padded:

@@ -146,6 +146,8 @@ def _find(roots: Sequence[Path], search: Search, *, in_zip: bool = False) -> Ite
         elif isinstance(one, list):
             if search.series in (None, one[0].series_uid):
                 yield from _from_series(one, search)
+            else:
+                yield Refusal(one[0].path, "another series was asked for", one[0].series_uid)
         elif isinstance(one, tuple):
             if search.series is None:
                 yield _from_file(*one, search)

@@ -15,6 +15,7 @@ from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.volume import Volume, affine_trouble, first_line, format_mm
 
 _MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
+_MOST_GZIP_RATIO = 1032  # what deflate can reach
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError)
 _PLACE_FIELDS = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
@@ -34,6 +35,10 @@ def read_nifti(path: Path, *, units: str = "HU") -> Volume:
             file.seek(0)
             pixdim = type(image.header).from_fileobj(file, check=False)["pixdim"]
             shape = _three_axes(image, path)
+            claimed = int(np.prod(shape)) * image.get_data_dtype().itemsize
+            held = path.stat().st_size * (_MOST_GZIP_RATIO if path.name.lower().endswith(".gz") else 1)
+            if claimed > held:
+                raise InputError(f"{path}: cut off: the header claims {claimed} bytes of voxels; copy it again")
             affine, notes = _affine(image, pixdim, path)
             array = _scaled(image.dataobj)
             while file.read(1 << 20):  # to the end of the file, where gzip compares its checksum

@@ -16,6 +16,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Turns an affine to DICOM's axes (left, posterior, superior) into one to NIfTI's (right, anterior, superior)."""
 
 PLAUSIBLE_AIR_HU = -200.0
+_WHOLE = 0.01  # how far scaling may take a label from its integer
 SAME_AFFINE_MM = 1e-2
 
 
@@ -87,12 +88,15 @@ def checked_mask(volume: Volume, source: Path) -> Volume:
     """The volume as a mask: values rounded to integers in place, units "label".
 
     Raises:
-        InputError: NaN or infinite voxels.
+        InputError: NaN or infinite voxels, or values that are no labels.
     """
     array = volume.array
     if not np.isfinite(array.sum(dtype=np.float64)):
         raise InputError(f"{source}: the mask holds NaN or infinite voxels; draw or export it again")
-    return replace(volume, array=np.rint(array, out=array), units="label")
+    whole = np.rint(array)
+    if np.abs(whole - array, out=array).max() > _WHOLE:
+        raise InputError(f"{source}: the mask holds values between whole numbers; threshold or relabel it")
+    return replace(volume, array=whole, units="label")
 
 
 def check_same_grid(source: Path, image: Volume, mask_source: Path, mask: Volume) -> None:

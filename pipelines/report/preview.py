@@ -45,7 +45,8 @@ def save_preview(
     low, high = window_hu if volume.units == "HU" else (0.0, 255.0)
     planes = ["axial"] if image_ras.shape[2] == 1 else ["axial", "coronal", "sagittal"]
     views = [_view(plane, image_ras, mask_ras, spacing) for plane in planes]
-    widths = [view.extent[1] / view.extent[2] for view in views]
+    # a stack of few slices gives strips: they keep their proportions inside a panel of bearable width
+    widths = [min(max(view.extent[1] / view.extent[2], 0.5), 1.8) for view in views]
     figure = Figure(figsize=(sum(widths) * 4.2 + 0.4, 5.2), facecolor="black")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(1, len(views), width_ratios=widths, left=0.02, right=0.98, bottom=0.16, top=0.86)
@@ -59,7 +60,7 @@ def save_preview(
                 axes.contour(
                     region.astype(float), [0.5], colors=color, linewidths=1.2, extent=view.extent, origin="upper"
                 )
-        for text, x, y in view.letters:
+        for text, x, y in view.letters if volume.units == "HU" else ():  # nobody knows how a picture was turned
             axes.text(
                 x, y, text, color="white", fontsize=9, ha="center", va="center", transform=axes.transAxes,
                 bbox={"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5},
@@ -76,6 +77,7 @@ def save_preview(
     for entry in legend.get_texts():
         entry.set_parse_math(False)
     figure.savefig(file, dpi=110, facecolor="black")
+    figure.clear()  # its parts refer to each other and would wait for the garbage collector
 
 
 class _View:

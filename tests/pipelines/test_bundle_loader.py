@@ -57,6 +57,22 @@ def test_a_file_name_is_never_run_as_code(tmp_path: Path) -> None:
         load_workflow("spine", "inference", {"network_def": {"_target_": "monai.x", "features": [trap]}})
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "wants"),
+    [
+        ("max_epochs", "abc", "a number, such as 150"),
+        ("max_epochs", 1.5, "a number, such as 150"),
+        ("amp", "maybe", "true or false"),
+        ("spacing_mm", 3, "a list of 3"),
+        ("spacing_mm", [1, 1], "a list of 3"),
+        ("seed", True, "a number"),
+    ],
+)
+def test_a_value_of_another_kind_says_what_is_wanted(key: str, value: object, wants: str) -> None:
+    with pytest.raises(ConfigError, match=f"--{key} takes {wants}"):
+        load_workflow("spine", "train", {key: value})
+
+
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text('{"seed": 1, "seed": 2}')
     with pytest.raises(ConfigError, match="'seed' stands there twice"):

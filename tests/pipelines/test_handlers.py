@@ -1,10 +1,10 @@
 """Training's handlers: seeds that depend on the epoch alone, batch-norm statistics that fit the weights."""
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 
 from radseg.pipelines.epoch_dataset import EpochDataset
-from radseg.pipelines.handlers import EpochSeed, RefreshBatchNorm
+from radseg.pipelines.handlers import AtStart, EpochSeed, RefreshBatchNorm
 
 
 def _draws(start: int, epochs: int) -> list[float]:
@@ -36,3 +36,20 @@ def test_refreshed_statistics_are_those_of_the_data() -> None:
     engine.run([0], max_epochs=1)
     assert torch.allclose(network[0].running_mean, images[:3].mean(dim=(0, 1)), atol=1e-5)
     assert network[0].momentum == 0.01
+
+
+def test_a_handler_made_at_the_start_sees_what_follows() -> None:
+    seen: list[int] = []
+
+    class Counter:
+        def attach(self, engine: Engine) -> None:
+            engine.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: seen.append(engine.state.iteration))
+
+    made: list[Counter] = []
+    engine = Engine(lambda engine, batch: None)
+    AtStart(lambda: made.append(Counter()) or made[-1]).attach(engine)
+    assert made == []
+    for _ in range(2):
+        engine.run([0, 1], max_epochs=1)
+    assert len(made) == 1
+    assert seen == [1, 2, 1, 2]

@@ -149,6 +149,22 @@ def test_other_settings_dont_pass_for_the_same_result(run: Callable[..., Batch])
     assert run("spine", image, overlap=0.25, overwrite=True).done == ["spine01"]
 
 
+def test_a_result_that_somebody_took_away_is_made_again(run: Callable[..., Batch]) -> None:
+    image = SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz"
+    mask = run("spine", image).output_dir / "spine01" / "mask.nii.gz"
+    mask.unlink()
+    assert run("spine", image).done == ["spine01"]
+    assert mask.is_file()
+
+
+def test_a_doubtful_image_is_segmented_with_a_warning(run: Callable[..., Batch], tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (20, 20, 20)).astype(np.int16)
+    nib.save(nib.Nifti1Image(grey, np.diag([3.0, 3, 3, 1])), tmp_path / "grey.nii.gz")
+    batch = run("spine", tmp_path / "grey.nii.gz")
+    assert "check that the values are HU" in batch.warnings["grey"][0]
+    assert batch.sources["grey"] == tmp_path / "grey.nii.gz"
+
+
 @pytest.mark.parametrize(
     "other", [{"preprocessing#transforms#3#upper_hu": 3000.0}, {"inferer#enabled": True}, {"labels": ["a", "b"]}]
 )

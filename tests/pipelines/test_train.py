@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import InputError, RadsegError, WeightsError
 from radseg.pipelines.train import prepare_output, train
 
 
@@ -28,6 +28,9 @@ def test_an_earlier_training_is_moved_aside(earlier: Path) -> None:
 
 def test_resuming_leaves_it_and_overwriting_removes_it_alone(earlier: Path) -> None:
     (earlier / "masks").mkdir()
+    with pytest.raises(WeightsError, match="nothing to resume"):
+        prepare_output(earlier, resume=True)
+    (earlier / "last.pt").touch()
     prepare_output(earlier, resume=True)
     assert (earlier / "model.pt").read_text() == "precious"
     prepare_output(earlier, overwrite=True)
@@ -36,10 +39,19 @@ def test_resuming_leaves_it_and_overwriting_removes_it_alone(earlier: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"datalist": "missing.json"}, {"network_def#features": [1, 2]}, {"optimizer#lr": -1.0}]
+    "wrong",
+    [
+        {"datalist": "missing.json"},
+        {"network_def#features": [1, 2]},
+        {"optimizer#lr": -1.0},
+        {"max_epochs": "abc"},
+        {"max_epochs": 0},
+        {"amp": "maybe"},
+    ],
+    ids=str,
 )
 def test_a_training_that_cant_start_touches_nothing(earlier: Path, wrong: dict[str, Any]) -> None:
-    with pytest.raises(Exception, match=r"missing\.json|features|learning rate|instantiate"):
+    with pytest.raises(RadsegError):
         train("spine", output_dir=earlier, overwrite=True, progress=False, **{"spacing_mm": [6.0] * 3, **wrong})
     assert [(path.name, path.read_text()) for path in earlier.iterdir()] == [("model.pt", "precious")]
     assert [folder.name for folder in earlier.parent.iterdir()] == ["spine"]

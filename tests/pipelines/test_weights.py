@@ -51,6 +51,9 @@ def test_weights_whose_sha256_differs_are_refused(tmp_path: Path, bundle: Path) 
     with pytest.raises(WeightsError, match="sha256"):
         load_weights(_network(), bundle / "models" / "model.pt", bundle)
     save_weights(_network(), tmp_path / "mine.pt")
+    (tmp_path / "mine.pt.sha256").write_text("")
+    with pytest.raises(WeightsError, match="is empty"):
+        load_weights(_network(), tmp_path / "mine.pt", bundle)
     (tmp_path / "mine.pt.sha256").write_text("1" * 64 + "  mine.pt\n")
     with pytest.raises(WeightsError, match="sha256"):
         load_weights(_network(), tmp_path / "mine.pt", bundle)

@@ -63,3 +63,31 @@ def test_a_single_slice_is_one_plane(tmp_path: Path) -> None:
     with Image.open(tmp_path / "preview.png") as picture:
         width, height = picture.size
     assert width < height
+
+
+def test_a_thin_volume_gets_a_picture_of_bearable_width(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(0, 300, (200, 200, 3)).astype(np.float32)
+    save_preview(
+        tmp_path / "preview.png",
+        Volume(array, np.eye(4), "HU"),
+        np.ones(array.shape, np.uint8),
+        LABELS,
+        STATISTICS,
+        "thin",
+    )
+    with Image.open(tmp_path / "preview.png") as picture:
+        assert max(picture.size) < 3000
+
+
+@pytest.mark.parametrize("name", ["a$_$b", "<b>case</b>", r"\frac", "cas é"])
+def test_any_file_name_can_be_a_title(tmp_path: Path, name: str) -> None:
+    volume = Volume(np.random.default_rng(0).normal(0, 300, (9, 9, 9)).astype(np.float32), np.eye(4), "HU")
+    save_preview(
+        tmp_path / "preview.png",
+        volume,
+        np.ones((9, 9, 9), np.uint8),
+        [name],
+        {"labels": {name: {"volume_ml": 1.0}}},
+        name,
+    )
+    assert (tmp_path / "preview.png").stat().st_size > 1000
