@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 READY := $(VENV)/.installed
-SPINE_BRIEF := --max_epochs 14 --patience 14 --learning_rate 0.002 --roi_size "[64,64,64]" --samples_per_case 4 --amp true
-LUNG_BRIEF := --max_epochs 6 --image_size 128 --learning_rate 0.001 --amp true
+SPINE_BRIEF := --max_epochs 10 --patience 10 --learning_rate 0.003 --roi_size "[64,64,64]" --repeats 6 --amp true
+LUNG_BRIEF := --max_epochs 8 --image_size 128 --learning_rate 0.001 --amp true
 
-.PHONY: help install demo test test-long lint types bench clean
+.PHONY: help install demo test test-long lint types clean
 
 help:
 	@echo "make demo       set up, train briefly on the sample data, segment the sample CTs with both bundles"
@@ -34,7 +34,7 @@ demo: $(READY)
 	    mv $(DEMO)/$$bundle-training.part $(DEMO)/$$bundle-training; \
 	  fi; \
 	done
-	@for bundle in spine lung_ct; do \
+	@set -f; for bundle in spine lung_ct; do \
 	  weights=$(DEMO)/$$bundle-training/model.pt; size=""; \
 	  if [ -f bundles/$$bundle/models/model.pt ]; then weights=bundles/$$bundle/models/model.pt; \
 	  elif [ $$bundle = lung_ct ]; then size="--image_size 128"; else size='--roi_size [64,64,64]'; fi; \
