@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from radseg.pipelines.bundle_loader import load_workflow, read_json, run_workflow
@@ -175,7 +176,10 @@ class Segmenter:
     ) -> Iterator[tuple[str, bool | str]]:
         """Each case with True (done now), False (done before) or why it failed, as they end."""
         waiting: set[Future[tuple[str, bool | str]]] = set()
-        with ThreadPoolExecutor(self.workers) as pool:
+        # each worker gets its share of the cores: threads that wait for another's core cost more than they gain
+        threads = torch.get_num_threads()
+        share = max(1, threads // self.workers)
+        with ThreadPoolExecutor(self.workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
             for case in self.cases:
                 if isinstance(case, Refusal):
                     self._refuse(case, batch, refused_before)
@@ -186,6 +190,7 @@ class Segmenter:
                 batch.sources[case.name] = case.source
                 waiting.add(pool.submit(self._one, case, batch, finished.get(case.name), bar))
             yield from (future.result() for future in waiting)
+        torch.set_num_threads(threads)
 
     def _refuse(self, refusal: Refusal, batch: Batch, refused_before: set[str]) -> None:
         batch.refused[str(refusal.source)] = refusal.reason

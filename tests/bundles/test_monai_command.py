@@ -32,9 +32,10 @@ def _monai(
     )
 
 
-@pytest.mark.parametrize("bundle", ["spine", "lung_ct"])
+# "run" is what MONAI runs when no id is given
+@pytest.mark.parametrize(("bundle", "inferring"), [("spine", "inferring"), ("lung_ct", "run")])
 def test_monai_trains_evaluates_and_infers_and_segment_gives_the_same_voxels(
-    bundle: str, tmp_path: Path, radseg: Callable[..., Any]
+    bundle: str, inferring: str, tmp_path: Path, radseg: Callable[..., Any]
 ) -> None:
     trained = _monai("training", "train", "--max_epochs", "1", bundle=bundle, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
@@ -49,7 +50,7 @@ def test_monai_trains_evaluates_and_infers_and_segment_gives_the_same_voxels(
 
     image = sorted((ROOT / "sample_data" / bundle / "imagesTr").glob("*.nii.gz"))[0]
     inferred = _monai(
-        "inferring", "inference", "--weights", weights, "--dataset_dir", image, "--output_dir", "masks",
+        inferring, "inference", "--weights", weights, "--dataset_dir", image, "--output_dir", "masks",
         bundle=bundle, cwd=tmp_path,
     )  # fmt: skip
     assert inferred.returncode == 0, inferred.stderr

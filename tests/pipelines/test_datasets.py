@@ -1,7 +1,9 @@
 """`data sample` makes what the demo uses; `data check` finds what would spoil a training or its result."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -25,6 +27,15 @@ def test_sample_data_never_replace_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="isn't an empty folder"):
         datasets.sample(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.long
+def test_sample_data_can_be_made_anywhere(radseg: Callable[..., Any], tmp_path: Path) -> None:
+    assert radseg("data", "sample", "-o", tmp_path / "made").code == 0
+    for bundle in ("spine", "lung_ct"):
+        ended = radseg("data", "check", tmp_path / "made" / bundle)
+        assert ended.code == 0, ended.err
+        assert "4 training, 1 validation, 1 test" in ended.out
 
 
 @pytest.fixture
