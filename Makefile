@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DEMO ?= runs/demo
 READY := $(VENV)/.installed
 SPINE_BRIEF := --max_epochs 10 --patience 10 --learning_rate 0.003 --roi_size "[64,64,64]" --repeats 6 --amp true
-LUNG_BRIEF := --max_epochs 8 --image_size 128 --learning_rate 0.001 --amp true
+LUNG_BRIEF := --max_epochs 12 --patience 12 --image_size 128 --learning_rate 0.001 --amp true
 
 .PHONY: help install demo test test-long lint types clean
 

@@ -15,10 +15,15 @@ class AutocastInferer(Inferer):
         inferer: the MONAI inferer to run.
         enabled: off, the inferer runs as it is.
         dtype: name of the torch type to compute in.
+
+    Raises:
+        TypeError: `enabled` isn't a switch.
     """
 
     def __init__(self, inferer: Inferer, enabled: bool = True, dtype: str = "bfloat16") -> None:
         super().__init__()
+        if not isinstance(enabled, bool):
+            raise TypeError(f"enabled must be True or False (MONAI's command line wants --amp True), got {enabled!r}")
         self.inferer = inferer
         self.enabled = enabled
         self.dtype: torch.dtype = getattr(torch, dtype)

@@ -23,6 +23,7 @@ SHORT: dict[str, dict[str, Any]] = {
         "network_def#features": [4, 8, 16, 32],
         "image_size": 64,
         "learning_rate": 0.003,
+        "amp": False,
     },
 }
 

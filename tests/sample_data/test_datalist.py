@@ -30,7 +30,8 @@ def test_every_named_file_exists_and_every_image_is_named(folder: Path, content:
 
 def test_four_cases_train_one_validates_and_one_tests(content: dict[str, Any]) -> None:
     assert [len(content[split]) for split in SPLITS] == [4, 1, 1]
-    assert [item["fold"] for item in content["training"]] == [0, 1, 2, 3]
+    assert [item["fold"] for item in content["training"]] == list(range(len(content["training"])))
+    assert len(content["training"]) >= 2
 
 
 def test_no_patient_is_in_two_splits(content: dict[str, Any]) -> None:
