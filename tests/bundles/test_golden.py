@@ -1,7 +1,7 @@
 """A short training ends where it ended when the golden numbers were written, and so does its mask.
 
 Other machines sum floats in another order, which a training amplifies. The tolerances are twice what was seen between
-oneDNN's convolutions and torch's own (0.021 for spine, whose windows are small for its depth; 0.0017 for lung_ct).
+oneDNN's convolutions and torch's own (0.021 for spine, whose windows are small for its depth; 0.0042 for lung_ct).
 A mask of fixed weights doesn't amplify: 0.1 % of voxels. `REWRITE_GOLDEN=1` writes them anew.
 """
 
@@ -19,7 +19,7 @@ from radseg.pipelines.segment import segment
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SAMPLES = Path(__file__).parents[2] / "sample_data"
-TOLERANCE = {"spine": 0.042, "lung_ct": 0.004}
+TOLERANCE = {"spine": 0.042, "lung_ct": 0.009}
 REWRITE = os.environ.get("REWRITE_GOLDEN") == "1"
 SMALL_SPINE = {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0]}
 SMALL_LUNG = {"network_def#features": [4, 8, 16, 32], "image_size": 64}
