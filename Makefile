@@ -42,6 +42,7 @@ demo: $(READY)
 	    --weights $$weights $$size --overwrite || exit 1; \
 	done
 	@echo "masks, statistics and previews are in $(DEMO)/spine and $(DEMO)/lung_ct; open a preview.png"
+	@echo "(minutes of training on phantoms: spine is recognisable, lung_ct needs far longer)"
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not long" -n 2 --dist worksteal
