@@ -27,11 +27,11 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	@for bundle in spine lung_ct; do \
-	  if [ ! -f bundles/$$bundle/models/model.pt ] && [ ! -f $(DEMO)/$$bundle-training/model.pt ]; then \
+	  if [ ! -f bundles/$$bundle/models/model.pt ] && [ ! -f $(DEMO)/$$bundle-training/.finished ]; then \
 	    echo "$$bundle has no trained weights yet: training briefly on the sample data"; \
 	    if [ $$bundle = spine ]; then brief='$(SPINE_BRIEF)'; else brief='$(LUNG_BRIEF)'; fi; \
-	    eval "$(BIN)/radseg train $$bundle --output $(DEMO)/$$bundle-training.part --overwrite $$brief" || exit 1; \
-	    mv $(DEMO)/$$bundle-training.part $(DEMO)/$$bundle-training; \
+	    eval "$(BIN)/radseg train $$bundle --output $(DEMO)/$$bundle-training --overwrite $$brief" || exit 1; \
+	    touch $(DEMO)/$$bundle-training/.finished; \
 	  fi; \
 	done
 	@set -f; for bundle in spine lung_ct; do \
