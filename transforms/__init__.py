@@ -9,6 +9,7 @@ from radseg.transforms.optical_distortion import (
     RandOpticalDistortiond,
 )
 from radseg.transforms.resample import ResampleToSpacing, ResampleToSpacingd
+from radseg.transforms.resize_slices import ResizeSlices, ResizeSlicesd
 from radseg.transforms.select_label import KeepLabel, KeepLabeld
 from radseg.transforms.window_hu import WindowHU, WindowHUd
 
@@ -25,6 +26,8 @@ __all__ = [
     "RandOpticalDistortiond",
     "ResampleToSpacing",
     "ResampleToSpacingd",
+    "ResizeSlices",
+    "ResizeSlicesd",
     "WindowHU",
     "WindowHUd",
 ]
