@@ -124,7 +124,8 @@ class Evaluator:
         check_same_grid(Path(item["image"]), image, Path(item["label"]), label)
         truth = np.asarray(self.truth(torch.from_numpy(label.array)[None])[0]).astype(np.int64)
         check_labels(item["label"], truth, len(self.labels))
-        prediction = self.predictor(image).mask
+        predicted = self.predictor(image)
+        prediction, probability = predicted.mask, predicted.probability
         case = Path(item["image"]).name.removesuffix(".gz").rsplit(".", 1)[0]
         return [
             {
@@ -132,7 +133,13 @@ class Evaluator:
                 "label": name,
                 "counts": overlap_counts(prediction, truth, value),
                 "metrics": label_metrics(
-                    prediction, truth, value, image.spacing_mm, self.surface_tolerance_mm, distances=self.distances
+                    prediction,
+                    truth,
+                    value,
+                    image.spacing_mm,
+                    self.surface_tolerance_mm,
+                    distances=self.distances,
+                    probability=None if probability is None else probability[value - 1],
                 ),
             }
             for value, name in enumerate(self.labels, start=1)

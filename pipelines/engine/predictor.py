@@ -26,10 +26,12 @@ class Prediction:
     Attributes:
         mask: label of each voxel, uint8, shape (i, j, k) of the source.
         seconds: wall time of each stage (preprocess, network, restore).
+        probability: of each label, (labels, i, j, k) 0…1, if the bundle's postprocessing leaves one.
     """
 
     mask: npt.NDArray[np.uint8]
     seconds: dict[str, float]
+    probability: npt.NDArray[np.float32] | None = None
 
 
 class Predictor:
@@ -43,7 +45,8 @@ class Predictor:
         preprocessing: dictionary transform that takes {"image"} from the source grid to the network's.
         network: maps (1, C, …) to logits (1, classes, …); put in evaluation mode here.
         inferer: MONAI inferer, such as a sliding window.
-        postprocessing: dictionary transform that takes {"pred"} from logits to labels on the source grid.
+        postprocessing: dictionary transform that takes {"pred"} from logits to labels on the source grid; it may leave
+            the probability of each label there as {"probability"}.
         device: where the network runs.
     """
 
@@ -84,12 +87,14 @@ class Predictor:
             torch.as_tensor(logits), meta=inputs.meta, applied_operations=inputs.applied_operations
         )
         clock.append(time.monotonic())
-        mask = self.postprocessing(data)["pred"][0]
+        finished = self.postprocessing(data)
+        mask, probability = finished["pred"][0], finished.get("probability")
         clock.append(time.monotonic())
         if tuple(mask.shape) != volume.array.shape:
             raise InputError(f"mask of shape {tuple(mask.shape)}, image of {volume.array.shape}: check postprocessing")
         stages = ("preprocess", "network", "restore")
         return Prediction(
             mask=np.asarray(mask).astype(np.uint8),
+            probability=None if probability is None else np.asarray(probability, dtype=np.float32),
             seconds={stage: round(end - start, 3) for stage, start, end in zip(stages, clock, clock[1:], strict=False)},
         )

@@ -15,6 +15,7 @@ from monai.metrics import (
     compute_surface_dice,
     get_confusion_matrix,
 )
+from monai.metrics.regression import compute_mean_error_metrics as compute_mse_metric
 
 from radseg.pipelines.metrics import (
     LabelMetrics,
@@ -217,3 +218,27 @@ def test_masks_that_cannot_be_compared_are_refused() -> None:
         label_metrics(mask, mask, 1, (1, 0, 1))
     with pytest.raises(ValueError, match="no voxels"):
         overlap_counts(mask[:0], mask[:0], 1)
+
+
+def test_the_squared_error_of_a_hand_computed_probability() -> None:
+    truth = np.array([[1, 1, 0, 0]])
+    probability = np.array([[0.9, 0.4, 0.2, 0.0]], np.float32)
+    found = label_metrics((probability >= 0.5).astype(np.uint8), truth, 1, (1, 1), probability=probability)
+    assert found.mse == pytest.approx((0.1**2 + 0.6**2 + 0.2**2) / 4)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 1), st.floats(0, 1))
+def test_the_squared_error_agrees_with_monai(seed: int, density: float, other: float) -> None:
+    truth = random_mask(seed, (5, 6, 3), density)
+    probability = np.random.default_rng(seed + 1).random((5, 6, 3)).astype(np.float32)
+    ours = label_metrics(random_mask(seed, (5, 6, 3), other), truth, 1, UNIT, probability=probability).mse
+    monai = compute_mse_metric(batched(probability), batched(truth), func=lambda x: x**2)
+    assert ours == pytest.approx(float(monai), abs=1e-6)
+
+
+def test_without_a_probability_the_squared_error_is_the_share_of_wrong_voxels_and_empty_masks_have_none() -> None:
+    found = label_metrics(np.array([[1, 0, 0, 0]]), np.array([[1, 1, 0, 0]]), 1, (1, 1))
+    assert found.mse == 1 / 4 == 1 - found.accuracy
+    empty = np.zeros((3, 3), np.uint8)
+    assert label_metrics(empty, empty, 1, (1, 1)).mse == 0
