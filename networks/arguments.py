@@ -18,6 +18,28 @@ def positive_integer(name: str, value: int) -> int:
     return value
 
 
+def dropout_share(name: str, value: float) -> float:
+    """Return `value` when it is a share of values that dropout may set to 0: at least 0 and less than 1.
+
+    Raises:
+        ValueError: It isn't; the message begins with `name`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError(f"{name} must be at least 0 and less than 1, got {value!r}")
+    return float(value)
+
+
+def true_or_false(name: str, value: bool) -> bool:
+    """Return `value` when it is True or False; a word such as "false" would silently count as true.
+
+    Raises:
+        ValueError: It isn't; the message begins with `name`.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+    return value
+
+
 def channel_widths(name: str, values: Iterable[int], count: int | None = None) -> tuple[int, ...]:
     """Return the widths of a network's levels, finest first, as a tuple.
 

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from radseg.networks.arguments import channel_widths, check_batch_statistics, check_image, positive_integer
+from radseg.networks.arguments import (
+    channel_widths,
+    check_batch_statistics,
+    check_image,
+    dropout_share,
+    positive_integer,
+)
 from radseg.networks.padding import crop_to_size, pad_to_multiple
 
 
@@ -114,8 +120,7 @@ class AttentionUNet(nn.Module):
         self.in_channels = positive_integer("in_channels", in_channels)
         self.out_channels = positive_integer("out_channels", out_channels)
         self.features = channel_widths("features", features)
-        if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and less than 1, got {dropout!r}")
+        dropout = dropout_share("dropout", dropout)
         self.stride = 2 ** len(self.features)
         finer = (self.in_channels, *self.features[:-1])
         coarser = (*self.features[1:], 2 * self.features[-1])
