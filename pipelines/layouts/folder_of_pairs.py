@@ -1,0 +1,89 @@
+"""Two folders, one of images and one of masks, paired by file stem: the layout of data sets that follow no standard."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from radseg.pipelines.errors import InputError
+from radseg.pipelines.layouts.folders import images_by_stem, listed, pair, require
+from radseg.pipelines.layouts.item import Found, Item
+from radseg.pipelines.layouts.tables import read_rows
+
+
+def items(
+    source: Path,
+    *,
+    images: str = "images",
+    labels: str = "masks",
+    label_suffix: str = "",
+    patient_pattern: str | None = None,
+    patients: Path | str | None = None,
+) -> Found:
+    """Images and masks of the same relative stem, in any format that can be read.
+
+    Args:
+        source: the folder that holds both.
+        images: folder of the images, relative to `source`.
+        labels: folder of the masks.
+        label_suffix: what a mask's stem has after its image's, such as "_mask".
+        patient_pattern: regular expression searched for in the relative stem; its group `patient`, else its first
+            group, else the whole match is the patient. Without it and `patients`, each image is its own.
+        patients: CSV file with the columns image and patient; image is a file name, a stem, or either with its folder.
+
+    Raises:
+        InputError: a folder is missing, no image has a mask, or the pattern or the CSV can't be used.
+    """
+    require(source, images, labels)
+    pairs, warnings = pair(
+        images_by_stem(source / images), images_by_stem(source / labels, drop=label_suffix), source / images
+    )
+    if patient_pattern is not None and patients is not None:
+        raise InputError("give patients by a pattern or by a CSV file, not both")
+    patient_of: Callable[[str, Path], str | None]
+    if patients is not None:
+        patient_of = _by_table(Path(patients))
+    elif patient_pattern is not None:
+        patient_of = _by_pattern(patient_pattern)
+    else:
+        patient_of = _none_known
+        warnings = (*warnings, "no patients were named: each image counts as a patient of its own")
+    known = {stem: patient_of(stem, image) for stem, image, _ in pairs}
+    unknown = [image.name for stem, image, _ in pairs if known[stem] is None]
+    if unknown and patient_of is not _none_known:
+        told = f"{len(unknown)} images have no patient by {patients or patient_pattern} and count as a patient each"
+        warnings = (*warnings, f"{told}: {listed(unknown)}")
+    return Found(
+        tuple(Item(Path(stem).name, image, mask, known[stem] or stem) for stem, image, mask in pairs), warnings
+    )
+
+
+def _none_known(stem: str, image: Path) -> str | None:
+    return None
+
+
+def _by_pattern(pattern: str) -> Callable[[str, Path], str | None]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"patient pattern {pattern!r}: isn't a regular expression ({error}); correct it") from error
+    group: str | int = "patient" if "patient" in compiled.groupindex else min(1, compiled.groups)
+
+    def patient_of(stem: str, image: Path) -> str | None:
+        match = compiled.search(stem)
+        return match[group] if match else None
+
+    return patient_of
+
+
+def _by_table(file: Path) -> Callable[[str, Path], str | None]:
+    by_image: dict[str, str] = {}
+    for row in read_rows(file, ("image", "patient")):
+        if by_image.setdefault(row["image"], row["patient"]) != row["patient"]:
+            raise InputError(f"{file}: {row['image']} has two patients; correct the table")
+
+    def patient_of(stem: str, image: Path) -> str | None:
+        relative = (Path(stem).parent / image.name).as_posix()
+        names = (relative, stem, image.name, Path(stem).name)
+        return next((by_image[name] for name in names if name in by_image), None)
+
+    return patient_of
