@@ -79,6 +79,7 @@ class EncoderUNet(nn.Module):
         (name,) = known_names("encoder", [str(encoder)], tuple(ENCODERS))
         self.in_channels = positive_integer("in_channels", in_channels)
         self.out_channels = positive_integer("out_channels", out_channels)
+        self.encoder_name, self.padding = name, padding
         self.encoder = ENCODERS[name](self.in_channels, padding)
         *skips, bottom = self.encoder.channels
         self.center = KerasDoubleConv(bottom, bottom) if isinstance(self.encoder, VGG16) else nn.Identity()
