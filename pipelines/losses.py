@@ -1,9 +1,9 @@
-"""The loss of the lung CT system: soft Dice plus a Tversky term that counts missed lesion more than invented lesion."""
+"""Losses put together from MONAI's: Dice + Tversky for lesions in lung CT, focal + Dice for bone in pelvic X-rays."""
 
 from __future__ import annotations
 
 import torch
-from monai.losses import DiceLoss, TverskyLoss
+from monai.losses import DiceLoss, FocalLoss, TverskyLoss
 from torch import nn
 
 
@@ -56,4 +56,43 @@ class DiceTverskyLoss(nn.Module):
         logits, target = logits.float(), target.float()
         dice, tversky = self.dice(logits, target), self.tversky(logits, target)
         loss: torch.Tensor = self.dice_weight * dice + self.tversky_weight * tversky
+        return loss
+
+
+class BinaryFocalDiceLoss(nn.Module):
+    r"""Sum of MONAI's focal and Dice losses, weighed as ``binary_focal_dice_loss`` of ``segmentation_models`` 1.0.1.
+
+    With probabilities :math:`p`, target :math:`t` and :math:`n` pixels in the batch:
+
+    .. math:: L = -\frac{1}{n}\sum\left(\alpha\,t\,(1-p)^\gamma\log p
+              + (1-\alpha)(1-t)\,p^\gamma\log(1-p)\right)
+              + 1 - \frac{2\sum pt + s}{\sum p + \sum t + s}, \qquad s = 10^{-5}
+
+    The sums of the Dice term run over the whole batch, channel by channel; the channels are averaged. The only
+    difference: that library clips probabilities to :math:`10^{-7}` from 0 and 1, where this works on logits. Lin et
+    al., ICCV 2017 (focal); Milletari et al., 3DV 2016 (Dice).
+
+    Args:
+        gamma: exponent that lets pixels count less the surer they are right.
+        alpha: weight of foreground in the focal term; background weighs ``1 - alpha``.
+        batch: count the Dice term over the whole batch; ``False`` counts by image and averages.
+
+    Raises:
+        ValueError: ``gamma`` is negative or ``alpha`` isn't between 0 and 1.
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, batch: bool = True) -> None:
+        super().__init__()
+        if not gamma >= 0:
+            raise ValueError(f"gamma must not be negative, got {gamma}.")
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"alpha must be between 0 and 1, got {alpha}.")
+        self.focal = FocalLoss(gamma=gamma, alpha=alpha)
+        self.dice = DiceLoss(sigmoid=True, smooth_nr=1e-5, smooth_dr=1e-5, batch=batch)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Return the scalar loss of logits and a binary target of one shape, (B, C, H, W) or (B, C, H, W, D)."""
+        # sums over many thousand pixels overflow in float16 and lose their digits in bfloat16
+        logits, target = logits.float(), target.float()
+        loss: torch.Tensor = self.focal(logits, target) + self.dice(logits, target)
         return loss

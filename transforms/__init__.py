@@ -1,7 +1,12 @@
 """Image and mask transforms that MONAI lacks, in its array and dictionary forms."""
 
+from radseg.transforms.adaptive_threshold import ThresholdProbability, ThresholdProbabilityd
 from radseg.transforms.clahe import CLAHE, CLAHEd
+from radseg.transforms.encoder_input import NormaliseForEncoder, NormaliseForEncoderd
+from radseg.transforms.gaussian_blur import GaussianBlur, GaussianBlurd
 from radseg.transforms.label_cleaning import CleanLabel, CleanLabeld
+from radseg.transforms.morphological_cleanup import MorphologicalCleanup, MorphologicalCleanupd
+from radseg.transforms.morphological_gradient import MorphologicalGradient, MorphologicalGradientd
 from radseg.transforms.optical_distortion import (
     OpticalDistortion,
     OpticalDistortiond,
@@ -18,8 +23,16 @@ __all__ = [
     "CLAHEd",
     "CleanLabel",
     "CleanLabeld",
+    "GaussianBlur",
+    "GaussianBlurd",
     "KeepLabel",
     "KeepLabeld",
+    "MorphologicalCleanup",
+    "MorphologicalCleanupd",
+    "MorphologicalGradient",
+    "MorphologicalGradientd",
+    "NormaliseForEncoder",
+    "NormaliseForEncoderd",
     "OpticalDistortion",
     "OpticalDistortiond",
     "RandOpticalDistortion",
@@ -28,6 +41,8 @@ __all__ = [
     "ResampleToSpacingd",
     "ResizeSlices",
     "ResizeSlicesd",
+    "ThresholdProbability",
+    "ThresholdProbabilityd",
     "WindowHU",
     "WindowHUd",
 ]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 
 import cv2
-import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, get_track_meta
 from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_dst_type, convert_to_tensor
+
+from radseg.transforms.planes import as_8_bit, as_float32, change_planes, checked_slice_axis
 
 
 class CLAHE(Transform):
@@ -34,13 +33,9 @@ class CLAHE(Transform):
             raise ValueError(f"clip_limit must be positive, got {clip_limit}.")
         if len(tiles) != 2 or min(tiles) < 1:
             raise ValueError(f"tiles must be two positive numbers (rows, columns), got {tuple(tiles)}.")
-        if slice_axis not in (-3, -2, -1, 1, 2, 3):
-            raise ValueError(
-                f"slice_axis must be a spatial axis of a 4-D tensor (1 to 3 or -3 to -1), got {slice_axis}."
-            )
         self.clip_limit = float(clip_limit)
         self.tiles = (int(tiles[0]), int(tiles[1]))
-        self.slice_axis = slice_axis
+        self.slice_axis = checked_slice_axis(slice_axis)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return the equalised image of an image (C, H, W) or (C, H, W, D), float32, metadata kept.
@@ -48,22 +43,9 @@ class CLAHE(Transform):
         Raises:
             ValueError: the image has neither three nor four axes.
         """
-        grey: torch.Tensor = convert_to_tensor(image, track_meta=get_track_meta())
-        if grey.ndim not in (3, 4):
-            raise ValueError(f"CLAHE takes (C, H, W) or (C, H, W, D), got shape {tuple(grey.shape)}.")
-        values = grey.as_tensor() if isinstance(grey, MetaTensor) else grey
-        bytes_ = values.detach().cpu().clamp(0, 255).round().to(torch.uint8)
-        planes = (bytes_[:, None] if grey.ndim == 3 else bytes_.movedim(self.slice_axis, 1)).numpy()
-        equalised = np.empty(planes.shape, np.uint8)
         # made here and not in __init__: an OpenCV object can neither be pickled nor shared by threads
         clahe = cv2.createCLAHE(clipLimit=self.clip_limit, tileGridSize=(self.tiles[1], self.tiles[0]))
-        for index in np.ndindex(planes.shape[:2]):
-            equalised[index] = clahe.apply(np.ascontiguousarray(planes[index]))
-        stacked = torch.from_numpy(equalised)
-        stacked = stacked[:, 0] if grey.ndim == 3 else stacked.movedim(1, self.slice_axis)
-        contiguous = stacked.contiguous().to(torch.float32)
-        out: torch.Tensor = convert_to_dst_type(contiguous, grey, dtype=torch.float32)[0]
-        return out
+        return change_planes("CLAHE", image, self.slice_axis, as_8_bit, lambda plane: as_float32(clahe.apply(plane)))
 
 
 class CLAHEd(MapTransform):

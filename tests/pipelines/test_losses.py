@@ -1,10 +1,13 @@
-"""The Dice–Tversky loss: by hand, against MONAI's parts, and on masks without lesion."""
+"""The losses: by hand, against their parts or their source's formula, and on empty masks."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from monai.losses import DiceLoss, TverskyLoss
 
-from radseg.pipelines.losses import DiceTverskyLoss
+from radseg.pipelines.losses import BinaryFocalDiceLoss, DiceTverskyLoss
 
 # TP 1, FP 2, FN 1 with certain probabilities
 PROBABILITY = torch.tensor([1.0, 1.0, 1.0, 0.0, 0.0]).reshape(1, 1, 1, 5)
@@ -86,3 +89,70 @@ def test_training_on_it_finds_the_mask() -> None:
 def test_weights_that_make_no_loss_are_refused_at_construction(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must not"):
         DiceTverskyLoss(**wrong)  # type: ignore[arg-type]
+
+
+def focal_dice_of_segmentation_models(pr: np.ndarray, gt: np.ndarray) -> float:
+    """``binary_focal_dice_loss`` of segmentation_models 1.0.1, channels last, as its functional.py computes it."""
+    pr_clipped = np.clip(pr, 1e-7, 1 - 1e-7)
+    loss_1 = -gt * (0.25 * (1 - pr_clipped) ** 2.0 * np.log(pr_clipped))
+    loss_0 = -(1 - gt) * ((1 - 0.25) * pr_clipped**2.0 * np.log(1 - pr_clipped))
+    axes = (0, 1, 2)
+    tp = np.sum(gt * pr, axis=axes)
+    fp = np.sum(pr, axis=axes) - tp
+    fn = np.sum(gt, axis=axes) - tp
+    score = (2 * tp + 1e-5) / (2 * tp + fn + fp + 1e-5)
+    return float(np.mean(loss_0 + loss_1) + 1 - np.mean(score))
+
+
+def test_focal_dice_of_a_hand_computed_case() -> None:
+    logits = torch.tensor([math.log(3), -math.log(3)]).reshape(1, 1, 1, 2)  # probabilities 3/4 and 1/4
+    target = torch.tensor([1.0, 1.0]).reshape(1, 1, 1, 2)
+    focal = 0.25 * (1 / 16 * math.log(4 / 3) + 9 / 16 * math.log(4)) / 2
+    dice = 1 - 2 * 1 / (1 + 2)
+    assert BinaryFocalDiceLoss()(logits, target).item() == pytest.approx(focal + dice, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 9), (4, 1, 16, 16), (3, 2, 5, 6)])
+def test_focal_dice_is_that_of_segmentation_models(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(shape, generator=generator)
+    target = (torch.rand(shape, generator=generator) > 0.7).float()
+    target[0] = 0  # the sums run over the batch, so that an empty mask beside others doesn't weigh as an image
+    channels_last = (0, 2, 3, 1)
+    expected = focal_dice_of_segmentation_models(
+        logits.double().sigmoid().permute(channels_last).numpy(), target.double().permute(channels_last).numpy()
+    )
+    assert BinaryFocalDiceLoss()(logits, target).item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_focal_dice_by_image_averages_the_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(3, 1, 4, 4, generator=generator)
+    target = (torch.rand(3, 1, 4, 4, generator=generator) > 0.5).float()
+    loss = BinaryFocalDiceLoss(batch=False)
+    apart = [loss(logits[i : i + 1], target[i : i + 1]) for i in range(3)]
+    torch.testing.assert_close(loss(logits, target), torch.stack(apart).mean())
+    assert not torch.isclose(BinaryFocalDiceLoss()(logits, target), loss(logits, target), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("logit", [-200.0, 0.0, 200.0])
+def test_focal_dice_and_its_gradient_are_finite_without_foreground(dtype: torch.dtype, logit: float) -> None:
+    logits = torch.full((1, 1, 512, 512), logit, dtype=dtype, requires_grad=True)
+    loss = BinaryFocalDiceLoss()(logits, torch.zeros(1, 1, 512, 512, dtype=torch.uint8))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert loss.dtype == torch.float32
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_focal_dice_costs_nothing_where_nothing_is_and_nothing_is_predicted() -> None:
+    loss = BinaryFocalDiceLoss()(torch.full((1, 1, 16, 16), -40.0), torch.zeros(1, 1, 16, 16))
+    assert loss.item() == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize("wrong", [{"gamma": -1}, {"alpha": 1.5}])
+def test_focal_parameters_out_of_range_are_refused_at_construction(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="must"):
+        BinaryFocalDiceLoss(**wrong)  # type: ignore[arg-type]
