@@ -16,6 +16,11 @@ _SPLIT_BY_CASE: Mapping[str, Split] = {
     "lung04": "test",
     "lung05": "validation",
     "lung06": "test",
+    "chest05": "validation",
+    "chest06": "test",
+    "pelvis08": "validation",
+    "pelvis09": "test",
+    "pelvis10": "test",
 }
 
 
@@ -30,7 +35,14 @@ def split_of(name: str) -> Split:
     return _SPLIT_BY_CASE.get(name, "training")
 
 
-def datalist_text(title: str, description: str, labels: Mapping[int, str], names: Sequence[str]) -> str:
+def datalist_text(
+    title: str,
+    description: str,
+    labels: Mapping[int, str],
+    names: Sequence[str],
+    suffix: str = ".nii.gz",
+    views: Sequence[str] = ("",),
+) -> str:
     """Return `datalist.json` in the form of MONAI and the Medical Segmentation Decathlon.
 
     Args:
@@ -38,6 +50,8 @@ def datalist_text(title: str, description: str, labels: Mapping[int, str], names
         description: What it is.
         labels: Meaning of each mask value.
         names: The cases, each of its own patient; training cases become folds 0, 1, 2 and so on in turn.
+        suffix: Of the image and mask files.
+        views: What is added to a case's name for each of its images.
     """
     content: dict[str, object] = {
         "name": title,
@@ -46,16 +60,13 @@ def datalist_text(title: str, description: str, labels: Mapping[int, str], names
     }
     for split in _SPLITS:
         items: list[dict[str, str | int]] = []
-        for name in names:
-            if split_of(name) != split:
-                continue
-            item: dict[str, str | int] = {
-                "image": f"imagesTr/{name}.nii.gz",
-                "label": f"labelsTr/{name}.nii.gz",
-                "patient": patient_id(name),
-            }
-            if split == "training":
-                item["fold"] = len(items)
-            items.append(item)
+        for fold, name in enumerate(name for name in names if split_of(name) == split):
+            for view in views:
+                item: dict[str, str | int] = {
+                    "image": f"imagesTr/{name}{view}{suffix}",
+                    "label": f"labelsTr/{name}{view}{suffix}",
+                    "patient": patient_id(name),
+                }
+                items.append(item | {"fold": fold} if split == "training" else item)
         content[split] = items
     return json.dumps(content, indent=2) + "\n"

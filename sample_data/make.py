@@ -1,4 +1,4 @@
-"""Make the sample data: six synthetic spine CTs and six synthetic lung CTs, as NIfTI, DICOM and PNG, with masks."""
+"""Make the sample data: synthetic spine and lung CTs, and radiographs of chests and pelves, with masks."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from numpy.typing import NDArray
 from radseg.sample_data.datalist import datalist_text
 from radseg.sample_data.lung_cases import LUNG_CASES
 from radseg.sample_data.lung_phantom import LungCase, make_lungs
+from radseg.sample_data.pelvis_cases import PELVIS_CASES
+from radseg.sample_data.radiographs import CHEST_VIEWS, Radiograph, chest_radiographs, pelvis_radiograph
 from radseg.sample_data.spine_cases import SPINE_CASES
 from radseg.sample_data.spine_phantom import SpineCase, make_spine
 from radseg.sample_data.write_dicom import SeriesForm, write_dicom_series
 from radseg.sample_data.write_nifti import write_nifti
 from radseg.sample_data.write_png import write_png
+from radseg.sample_data.write_radiograph import write_radiograph_dicom
 
-CASE_NAMES = tuple(case.name for case in (*SPINE_CASES, *LUNG_CASES))
+CHEST_CASES = {case.name.replace("lung", "chest"): case for case in LUNG_CASES}
+"""The patients of the lung CTs again, who get radiographs."""
+
+CASE_NAMES = (*(case.name for case in (*SPINE_CASES, *LUNG_CASES)), *CHEST_CASES, *(case.name for case in PELVIS_CASES))
 DICOM_TWINS = {
     "spine04": SeriesForm(reversed_instances=True),
     "spine06": SeriesForm(is_signed=True),
@@ -27,6 +33,9 @@ DICOM_TWINS = {
     "lung06": SeriesForm(reversed_instances=True, is_signed=True),
 }
 """The cases that are also written as a DICOM series, and how."""
+
+DX_TWINS = ("chest06_pa", "pelvis10")
+"""The radiographs that are also written as DICOM."""
 
 PNG_SLICES = {"lung01": (9, 14), "lung02": (16,), "lung04": (9,), "lung05": (17,), "lung06": (13, 21)}
 """The slices of each lung CT that are also written as PNG."""
@@ -37,8 +46,9 @@ _WINDOW_LOW_HU, _WINDOW_WIDTH_HU = -1350, 1500
 def make(output: Path, cases: Collection[str] | None = None, report: Callable[[str], None] | None = None) -> None:
     """Write the sample data.
 
-    Below `output` there will be `spine` and `lung_ct`, each with `imagesTr`, `labelsTr`, `dicom` and `datalist.json`,
-    and below `lung_ct` also `lungs`, `slices` and `slices_masks`. Files of the same names are replaced.
+    Below `output` there will be `spine`, `lung_ct`, `lung_xray` and `pelvis_xray`, each with `imagesTr`, `labelsTr`,
+    `dicom` and `datalist.json`, and below `lung_ct` also `lungs`, `slices` and `slices_masks`. Files of the same names
+    are replaced.
 
     Args:
         output: The folder; it is made.
@@ -62,6 +72,17 @@ def make(output: Path, cases: Collection[str] | None = None, report: Callable[[s
             _write_lung(output / "lung_ct", lung_case)
             if report:
                 report(f"lung_ct/{lung_case.name}")
+    for name, chest_case in CHEST_CASES.items():
+        if name in wanted:
+            for view, radiograph in chest_radiographs(chest_case).items():
+                _write_radiograph(output / "lung_xray", f"{name}{view}", radiograph, "CHEST")
+            if report:
+                report(f"lung_xray/{name}")
+    for pelvis_case in PELVIS_CASES:
+        if pelvis_case.name in wanted:
+            _write_radiograph(output / "pelvis_xray", pelvis_case.name, pelvis_radiograph(pelvis_case), "PELVIS")
+            if report:
+                report(f"pelvis_xray/{pelvis_case.name}")
     _write_datalists(output, wanted)
 
 
@@ -93,6 +114,13 @@ def _write_lung(folder: Path, case: LungCase) -> None:
         write_png(folder / "slices_masks" / f"{case.name}_{index}.png", images.lesion[:, :, index].T * np.uint8(255))
 
 
+def _write_radiograph(folder: Path, name: str, radiograph: Radiograph, body_part: str) -> None:
+    write_png(folder / "imagesTr" / f"{name}.png", radiograph.pixels)
+    write_png(folder / "labelsTr" / f"{name}.png", radiograph.mask * np.uint8(255))
+    if name in DX_TWINS:
+        write_radiograph_dicom(folder / "dicom" / f"{name}.dcm", radiograph, name=name, body_part=body_part)
+
+
 def _windowed(image_hu: NDArray[np.int16]) -> NDArray[np.uint8]:
     """Return grey values 0 to 255 of the window −1350…150 HU, in whole numbers throughout."""
     above = np.clip(image_hu.astype(np.int64) - _WINDOW_LOW_HU, 0, _WINDOW_WIDTH_HU)
@@ -118,6 +146,27 @@ def _write_datalists(output: Path, wanted: Collection[str]) -> None:
             lungs,
         )
         (output / "lung_ct" / "datalist.json").write_text(text, encoding="utf-8", newline="\n")
+    chests = [name for name in CHEST_CASES if name in wanted]
+    pelves = [case.name for case in PELVIS_CASES if case.name in wanted]
+    if chests:
+        text = datalist_text(
+            "radseg sample chest X-ray",
+            "Simulated: radiographs computed from synthetic CTs of the chest; no patients",
+            {0: "background", 1: "lung"},
+            chests,
+            ".png",
+            CHEST_VIEWS,
+        )
+        (output / "lung_xray" / "datalist.json").write_text(text, encoding="utf-8", newline="\n")
+    if pelves:
+        text = datalist_text(
+            "radseg sample pelvic X-ray",
+            "Simulated: radiographs computed from synthetic CTs of the pelvis; no patients",
+            {0: "background", 1: "pelvis"},
+            pelves,
+            ".png",
+        )
+        (output / "pelvis_xray" / "datalist.json").write_text(text, encoding="utf-8", newline="\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,7 +37,7 @@ def _uid(*sources: str) -> str:
     return str(generate_uid(entropy_srcs=["radseg sample data", *sources]))
 
 
-def _decimal(value: float) -> str:
+def decimal(value: float) -> str:
     """Return a decimal string of at most 16 characters (PS3.5 6.2, value representation DS)."""
     text = f"{value + 0.0:.12f}".rstrip("0").rstrip(".")
     return text[:16]
@@ -81,25 +81,38 @@ def write_dicom_series(
 def _slice(
     pixels_hu: NDArray[np.int16], index: int, slices: int, grid: Grid, name: str, form: SeriesForm
 ) -> FileDataset:
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = _uid(name, "slice", str(index))
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = _IMPLEMENTATION_VERSION_NAME
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    _identify(dataset, name, meta.MediaStorageSOPInstanceUID)
+    dataset = identified(name, CTImageStorage, "CT", "CT", "slice", str(index))
     dataset.InstanceNumber = str(slices - index if form.reversed_instances else index + 1)
+    dataset.PatientPosition = "HFS"
+    dataset.FrameOfReferenceUID = _uid(name, "frame of reference")
+    dataset.PositionReferenceIndicator = ""
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.KVP = "120"
     _place(dataset, index, grid)
     _store_pixels(dataset, pixels_hu, form)
     return dataset
 
 
-def _identify(dataset: Dataset, name: str, instance_uid: str) -> None:
-    """Fill the Patient, General Study, Series, Equipment, Acquisition and SOP Common modules (PS3.3 C.7, C.8, C.12)."""
+def identified(name: str, sop_class_uid: str, modality: str, said: str, *instance: str) -> FileDataset:
+    """Return an object with its Patient, General Study, Series, Equipment and SOP Common modules (PS3.3 C.7, C.12).
+
+    Args:
+        name: The case's name; UIDs, PatientID and PatientName follow from it.
+        sop_class_uid: What kind of object it is.
+        modality: Modality.
+        said: What descriptions call it, such as "CT".
+        instance: Tells the instances of a case apart.
+    """
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = sop_class_uid
+    meta.MediaStorageSOPInstanceUID = _uid(name, *instance)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = _IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = _IMPLEMENTATION_VERSION_NAME
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     kind, number = name.rstrip("0123456789"), name[len(name.rstrip("0123456789")) :]
-    dataset.SOPClassUID = CTImageStorage
-    dataset.SOPInstanceUID = instance_uid
+    dataset.SOPClassUID = sop_class_uid
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
     dataset.PatientName = f"Sample^{kind.capitalize()}{number}"
     dataset.PatientID = patient_id(name)
     dataset.PatientBirthDate = "19000101"
@@ -111,20 +124,16 @@ def _identify(dataset: Dataset, name: str, instance_uid: str) -> None:
     dataset.ReferringPhysicianName = ""
     dataset.StudyID = "1"
     dataset.AccessionNumber = ""
-    dataset.StudyDescription = f"Synthetic {kind} CT"
-    dataset.Modality = "CT"
+    dataset.StudyDescription = dataset.SeriesDescription = f"Synthetic {kind} {said}"
+    dataset.Modality = modality
     dataset.SeriesInstanceUID = _uid(name, "series")
     dataset.SeriesNumber = "2"
-    dataset.SeriesDescription = f"Synthetic {kind} CT"
-    dataset.PatientPosition = "HFS"
-    dataset.FrameOfReferenceUID = _uid(name, "frame of reference")
-    dataset.PositionReferenceIndicator = ""
     dataset.Manufacturer = "radseg sample data"
     dataset.ManufacturerModelName = "Synthetic phantom"
     dataset.SoftwareVersions = "1"
     dataset.AcquisitionNumber = "1"
-    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    dataset.KVP = "120"
+    dataset.InstanceNumber = "1"
+    return dataset
 
 
 def _place(dataset: Dataset, index: int, grid: Grid) -> None:
@@ -132,13 +141,13 @@ def _place(dataset: Dataset, index: int, grid: Grid) -> None:
     column, row, between = grid.spacing_mm
     affine, directions = grid.affine_lps, grid.directions_lps
     position = affine[:3, 3] + index * affine[:3, 2]
-    dataset.ImagePositionPatient = [_decimal(value) for value in position]
-    dataset.ImageOrientationPatient = [_decimal(value) for value in (*directions[:, 0], *directions[:, 1])]
+    dataset.ImagePositionPatient = [decimal(value) for value in position]
+    dataset.ImageOrientationPatient = [decimal(value) for value in (*directions[:, 0], *directions[:, 1])]
     # PixelSpacing names the distance of rows first.
-    dataset.PixelSpacing = [_decimal(row), _decimal(column)]
-    dataset.SliceThickness = _decimal(between)
-    dataset.SpacingBetweenSlices = _decimal(between)
-    dataset.SliceLocation = _decimal(round(float(position @ directions[:, 2]), 6))
+    dataset.PixelSpacing = [decimal(row), decimal(column)]
+    dataset.SliceThickness = decimal(between)
+    dataset.SpacingBetweenSlices = decimal(between)
+    dataset.SliceLocation = decimal(round(float(position @ directions[:, 2]), 6))
 
 
 def _store_pixels(dataset: Dataset, pixels_hu: NDArray[np.int16], form: SeriesForm) -> None:
