@@ -25,6 +25,8 @@ REAL_DATA = ROOT.parent / "shared" / "data"
 SMALL: dict[str, dict[str, Any]] = {
     "spine": {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0]},
     "lung_ct": {"network_def#features": [4, 8, 16, 32], "image_size": 64},
+    "lung_xray": {"network_def#features": 4, "image_size": 64},
+    "pelvis_xray": {"network_def#encoder": "mobilenetv2", "image_size": 64},
 }
 
 
@@ -37,16 +39,37 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def small() -> dict[str, dict[str, Any]]:
+    """The overrides, by bundle, that go with `small_weights`."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def small_options() -> Callable[[str], list[str]]:
+    """The same as they are written on a command line."""
+    return lambda bundle: [text for key, value in SMALL[bundle].items() for text in (f"--{key}", _written(value))]
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+@pytest.fixture(scope="session")
 def small_weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Weights of the small networks, random but always the same, whose masks aren't empty."""
-    from radseg.networks import AttentionUNet, SpineFusionNet
+    from radseg.networks import AttentionUNet, EncoderUNet, LungUNet, SpineFusionNet
 
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
     networks = {
         "spine": SpineFusionNet(3, 1, 3, SMALL["spine"]["network_def#features"]),
         "lung_ct": AttentionUNet(features=SMALL["lung_ct"]["network_def#features"]),
+        "lung_xray": LungUNet(features=SMALL["lung_xray"]["network_def#features"]),
+        "pelvis_xray": EncoderUNet(SMALL["pelvis_xray"]["network_def#encoder"]),
     }
+    with torch.no_grad():
+        networks["lung_xray"].output.weight.mul_(100)
+        networks["lung_xray"].output.bias.fill_(0.22)
     for name, network in networks.items():
         torch.save(network.state_dict(), folder / f"{name}.pt")
     return {name: folder / f"{name}.pt" for name in networks}
@@ -92,8 +115,3 @@ def radseg(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
         return Ended(code, captured.out, captured.err)
 
     return run
-
-
-def small_overrides(bundle: str) -> list[str]:
-    """The overrides of the small networks as they are written on a command line."""
-    return [text for key, value in SMALL[bundle].items() for text in (f"--{key}", json.dumps(value))]

@@ -25,6 +25,8 @@ SHORT: dict[str, dict[str, Any]] = {
         "learning_rate": 0.003,
         "amp": False,
     },
+    "lung_xray": {"network_def#features": 4, "image_size": 64},
+    "pelvis_xray": {"network_def#encoder": "mobilenetv2", "image_size": 64},
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-BUNDLES = ("spine", "lung_ct")
+BUNDLES = ("spine", "lung_ct", "lung_xray", "pelvis_xray")
 
 
 @pytest.fixture(scope="module", params=BUNDLES)

@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from radseg.pipelines.errors import WeightsError
 from radseg.pipelines.evaluate import evaluate
 from radseg.pipelines.segment import segment
 
@@ -41,7 +42,39 @@ def test_a_form_of_spine_trains_evaluates_and_segments(
     assert np.asarray(mask.dataobj).max() <= len(labels)
 
 
-@pytest.mark.parametrize("bundle", ["spine", "lung_ct"])
+XRAY_NETWORKS = [
+    ("lung_xray", {"network_def#_target_": "radseg.networks.LungFCNN"}),
+    ("lung_xray", {"network_def#_target_": "radseg.networks.LungDeepLab", "network_def#batch_norm": False}),
+    ("pelvis_xray", {"network_def#encoder": "vgg16", "image_size": 32}),
+]
+
+
+@pytest.mark.parametrize(("bundle", "override"), XRAY_NETWORKS)
+def test_another_network_of_the_papers_is_one_override_away(
+    bundle: str, override: dict[str, Any], short_training: Callable[..., Any], small: dict[str, Any], tmp_path: Path
+) -> None:
+    run = short_training(bundle, tmp_path / "run", max_epochs=1, **override)
+    same = {"weights": str(run.training.weights), "progress": False, **small[bundle], **override}
+    image = sorted((SPINE.parent / bundle / "imagesTr").iterdir())[0]
+    assert segment(bundle, image, tmp_path / "masks", **same).ok
+
+
+def test_the_lowest_validation_loss_is_kept(short_training: Callable[..., Any], tmp_path: Path) -> None:
+    run = short_training("lung_xray", tmp_path, max_epochs=4, learning_rate=0.05)
+    losses = [epoch["val_loss"] for epoch in run.history["epochs"]]
+    assert run.training.best_metric == pytest.approx(min(losses))
+    assert len(set(losses)) == 4
+
+
+def test_encoder_weights_start_a_training_and_a_wrong_file_is_one_line(
+    short_training: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(WeightsError, match=r"no such weights file; mobilenetv2 takes"):
+        short_training("pelvis_xray", tmp_path / "run", encoder_weights=str(tmp_path / "absent.h5"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("bundle", ["spine", "lung_ct", "lung_xray"])
 def test_early_stopping_ends_a_training_that_doesnt_improve(
     bundle: str, short_training: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -10,7 +10,8 @@ from radseg.pipelines.cli import _split
 from radseg.pipelines.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
-VERBS = (["segment"], ["train"], ["evaluate"], ["validate"], ["data", "sample"], ["data", "check"])
+DATA_VERBS = ("import", "check", "sample", "drr")
+VERBS = (["segment"], ["train"], ["evaluate"], ["validate"], *(["data", verb] for verb in DATA_VERBS))
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

@@ -14,17 +14,15 @@ from radseg.pipelines.evaluate import evaluate
 from radseg.pipelines.segment import segment
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
-SMALL: dict[str, dict[str, Any]] = {
-    "spine": {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0]},
-    "lung_ct": {"network_def#features": [4, 8, 16, 32], "image_size": 64},
-}
 
 
 @pytest.mark.parametrize("bundle", ["spine", "lung_ct"])
-def test_the_scores_are_those_of_the_written_mask(bundle: str, small_weights: dict[str, Path], tmp_path: Path) -> None:
+def test_the_scores_are_those_of_the_written_mask(
+    bundle: str, small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path
+) -> None:
     import torch
 
-    settings = {"weights": str(small_weights[bundle]), "progress": False, **SMALL[bundle]}
+    settings = {"weights": str(small_weights[bundle]), "progress": False, **small[bundle]}
     result = evaluate(bundle, output_dir=str(tmp_path / "scores"), **settings)
     item = json.loads((SAMPLES / bundle / "datalist.json").read_text())["test"][-1]
     batch = segment(bundle, SAMPLES / bundle / item["image"], tmp_path / "masks", **settings)
@@ -39,10 +37,24 @@ def test_the_scores_are_those_of_the_written_mask(bundle: str, small_weights: di
         assert row["metrics"]["dice"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_csv_json_and_result_agree(small_weights: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("bundle", ["lung_xray", "pelvis_xray"])
+def test_radiographs_are_scored_with_the_squared_error_of_their_probability(
+    bundle: str, small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {"weights": str(small_weights[bundle]), "progress": False, **small[bundle]}
+    result = evaluate(bundle, output_dir=str(tmp_path), **settings)
+    assert len(result["rows"]) == 2
+    for row in result["rows"]:
+        metrics = row["metrics"]
+        assert metrics["iou"] == pytest.approx(metrics["dice"] / (2 - metrics["dice"]))
+        assert 0 < metrics["mse"] < 1
+        assert metrics["mse"] != pytest.approx(1 - metrics["accuracy"], abs=1e-3)  # a mask's would be that
+
+
+def test_csv_json_and_result_agree(small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path) -> None:
     result = evaluate(
         "spine", weights=str(small_weights["spine"]), output_dir=str(tmp_path), progress=False, split="training",
-        **SMALL["spine"],
+        **small["spine"],
     )  # fmt: skip
     assert json.loads((tmp_path / "metrics.json").read_text()) == json.loads(json.dumps(result))
     with (tmp_path / "metrics.csv").open() as stream:

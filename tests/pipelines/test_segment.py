@@ -15,18 +15,14 @@ from PIL import Image
 from radseg.pipelines.segment import Batch, segment
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
-SMALL: dict[str, dict[str, Any]] = {
-    "spine": {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0]},
-    "lung_ct": {"network_def#features": [4, 8, 16, 32], "image_size": 64},
-}
 
 
 @pytest.fixture
-def run(small_weights: dict[str, Path], tmp_path: Path) -> Callable[..., Batch]:
+def run(small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path) -> Callable[..., Batch]:
     """Segments into OUT with the small networks."""
 
     def run(bundle: str, *inputs: Path, **options: Any) -> Batch:
-        settings = {"weights": str(small_weights[bundle]), "progress": False, **SMALL[bundle], **options}
+        settings = {"weights": str(small_weights[bundle]), "progress": False, **small[bundle], **options}
         return segment(bundle, list(inputs), tmp_path / "OUT", **settings)
 
     return run
@@ -61,6 +57,27 @@ def test_a_dicom_series_and_its_nifti_twin_give_one_mask(bundle: str, run: Calla
     dicom, nifti = (_mask(batch.output_dir / name) for name in batch.done)
     assert np.array_equal(dicom[0], nifti[0])
     assert np.allclose(dicom[1], nifti[1], atol=1e-3)
+
+
+@pytest.mark.parametrize(("bundle", "image"), [("lung_xray", "chest06_pa"), ("pelvis_xray", "pelvis10")])
+def test_a_radiograph_as_png_and_as_dicom_gives_one_mask_of_its_size(
+    bundle: str, image: str, run: Callable[..., Batch]
+) -> None:
+    png = SAMPLES / bundle / "imagesTr" / f"{image}.png"
+    batch = run(bundle, png, SAMPLES / bundle / "dicom")
+    assert len(batch.done) == 2
+    with Image.open(png) as source, Image.open(batch.output_dir / image / "mask.png") as mask:
+        assert mask.size == source.size
+        pixels = np.asarray(mask)
+    (dicom,) = (name for name in batch.done if name != image)
+    with Image.open(batch.output_dir / dicom / "mask.png") as mask:
+        assert np.array_equal(np.asarray(mask), pixels)
+    assert set(np.unique(pixels)) == {0, 255}
+    statistics = json.loads((batch.output_dir / dicom / "statistics.json").read_text())["labels"]
+    (row,) = statistics.values()
+    spacing_mm = float(pydicom.dcmread(next((SAMPLES / bundle / "dicom").iterdir())).ImagerPixelSpacing[0])
+    assert row["area_mm2"] == pytest.approx((pixels > 0).sum() * spacing_mm**2, abs=0.1)
+    assert any("detector" in note for note in batch.warnings[dicom])
 
 
 def test_a_dicom_case_carries_nothing_of_the_patient(run: Callable[..., Batch]) -> None:
@@ -175,9 +192,11 @@ def test_any_override_that_changes_the_recipe_counts(run: Callable[..., Batch], 
     assert run("spine", image, roi_size=(32, 32, 32)).skipped == ["spine01"]
 
 
-def test_results_below_the_input_folder_arent_taken_for_images(small_weights: dict[str, Path], tmp_path: Path) -> None:
+def test_results_below_the_input_folder_arent_taken_for_images(
+    small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path
+) -> None:
     shutil.copy(SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz", tmp_path)
-    options: dict[str, Any] = {"weights": str(small_weights["spine"]), "progress": False, **SMALL["spine"]}
+    options: dict[str, Any] = {"weights": str(small_weights["spine"]), "progress": False, **small["spine"]}
     assert segment("spine", tmp_path, tmp_path / "masks", **options).done == ["spine01"]
     again = segment("spine", tmp_path, tmp_path / "masks", **options)
     assert (again.skipped, again.done, again.refused) == (["spine01"], [], {})

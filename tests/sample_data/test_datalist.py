@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 SPLITS = ("training", "validation", "test")
+EXPECTED = {"spine": [4, 1, 1], "lung_ct": [2, 1, 3], "lung_xray": [8, 2, 2], "pelvis_xray": [7, 1, 2]}
 
 
-@pytest.fixture(params=["spine", "lung_ct"])
+@pytest.fixture(params=EXPECTED)
 def folder(request: pytest.FixtureRequest, sample_data: Path) -> Path:
     return sample_data / request.param
 
@@ -29,14 +30,22 @@ def test_every_named_file_exists_and_every_image_is_named(folder: Path, content:
 
 
 def test_every_split_has_its_cases(folder: Path, content: dict[str, Any]) -> None:
-    expected = {"spine": [4, 1, 1], "lung_ct": [2, 1, 3]}
-    assert [len(content[split]) for split in SPLITS] == expected[folder.name]
-    assert [item["fold"] for item in content["training"]] == list(range(len(content["training"])))
+    assert [len(content[split]) for split in SPLITS] == EXPECTED[folder.name]
+
+
+def test_every_training_patient_is_a_fold(content: dict[str, Any]) -> None:
+    folds = {item["patient"]: item["fold"] for item in content["training"]}
+    assert list(folds.values()) == list(range(len(folds)))
+    assert all(item["fold"] == folds[item["patient"]] for item in content["training"])
 
 
 def test_no_patient_is_in_two_splits(content: dict[str, Any]) -> None:
-    patients = [item["patient"] for split in SPLITS for item in content[split]]
-    assert len(set(patients)) == len(patients) == 6
+    by_split = [{item["patient"] for item in content[split]} for split in SPLITS]
+    assert sum(map(len, by_split)) == len(set().union(*by_split))
+
+
+def test_simulated_radiographs_say_that_they_are(folder: Path, content: dict[str, Any]) -> None:
+    assert content["description"].startswith("Simulated" if folder.name.endswith("xray") else "Synthetic")
 
 
 def test_labels_start_with_the_background(content: dict[str, Any]) -> None:

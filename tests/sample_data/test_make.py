@@ -13,7 +13,7 @@ from PIL import Image
 
 from radseg.sample_data.make import CASE_NAMES, main, make
 
-KINDS = ("spine", "lung_ct")
+KINDS = ("spine", "lung_ct", "lung_xray", "pelvis_xray")
 
 
 @pytest.fixture(scope="module")
