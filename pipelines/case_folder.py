@@ -62,14 +62,15 @@ def write_case(
 
     Args:
         folder: where to.
-        case: what was segmented; a PNG gets `mask.png`, everything else `mask.nii.gz` on the source grid.
+        case: what was segmented; a picture or radiograph gets `mask.png`, in its rows and columns as stored (a JPEG
+            turned by EXIF: as shown), everything else `mask.nii.gz` on the source grid.
         volume: its image.
         mask: labels, (i, j, k) on the grid of `volume`.
         labels: names of the labels 1, 2, ….
         statistics: written as `statistics.json`.
         preview_window_hu: grey scale of the preview.
     """
-    if case.kind == InputKind.PNG:
+    if volume.is_picture:
         write_mask_png(folder / "mask.png", mask)
     else:
         source = case.files[0] if case.kind == InputKind.NIFTI else None

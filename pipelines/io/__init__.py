@@ -10,10 +10,20 @@ if TYPE_CHECKING:
     from radseg.pipelines.io.load import load_mask, load_pair, load_volume
     from radseg.pipelines.io.load_cased import LoadCased
     from radseg.pipelines.io.nifti import write_mask
-    from radseg.pipelines.io.png import write_mask_png
+    from radseg.pipelines.io.pairing import mask_on_image
+    from radseg.pipelines.io.picture import write_mask_png
     from radseg.pipelines.io.volume import Volume
 
-__all__ = ["LoadCased", "Volume", "load_mask", "load_pair", "load_volume", "write_mask", "write_mask_png"]
+__all__ = [
+    "LoadCased",
+    "Volume",
+    "load_mask",
+    "load_pair",
+    "load_volume",
+    "mask_on_image",
+    "write_mask",
+    "write_mask_png",
+]
 
 _HOMES = {
     "LoadCased": "load_cased",
@@ -21,8 +31,9 @@ _HOMES = {
     "load_mask": "load",
     "load_pair": "load",
     "load_volume": "load",
+    "mask_on_image": "pairing",
     "write_mask": "nifti",
-    "write_mask_png": "png",
+    "write_mask_png": "picture",
 }
 
 

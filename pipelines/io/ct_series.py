@@ -10,7 +10,13 @@ import numpy as np
 
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.arrangement import Arrangement, Slice, arrange
-from radseg.pipelines.io.dicom_header import Header, read_header
+from radseg.pipelines.io.dicom_header import (
+    RADIOGRAPH_MODALITIES,
+    SCREEN_WORDS,
+    SECONDARY_CAPTURE,
+    Header,
+    read_header,
+)
 from radseg.pipelines.io.dicom_pixels import read_dataset, stored_frames
 from radseg.pipelines.io.hounsfield import mirror_of, rescale_of, to_hu
 from radseg.pipelines.io.volume import LPS_TO_RAS, Volume
@@ -20,9 +26,7 @@ CT_SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image Storage",
     "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image Storage",
 }
-SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _SCOUT_WORDS = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
-_SCREEN_WORDS = {"SCREEN SAVE", "SCREENSHOT", "DOSE_INFO"}
 _HU_TYPES = {"", "HU", "HU_MOD", "US"}
 _HU_ONLY_INTERCEPT = -500.0
 
@@ -158,7 +162,8 @@ def _fill(stack_kji: np.ndarray, files: Sequence[tuple[Path, dict[int, int]]]) -
 def _not_a_slice(header: Header, modality: str) -> str:
     """Why a file can't be a slice of the wanted volume; "" when it can."""
     if header.modality and header.modality != modality:
-        return f"Modality {header.modality}, expected {modality}"
+        remedy = "; give a radiograph to an X-ray bundle" if header.modality in RADIOGRAPH_MODALITIES else ""
+        return f"Modality {header.modality}, expected {modality}{remedy}"
     looks_like_ct = header.sop_class in CT_SOP_CLASSES or (header.rescale_intercept or 0) < _HU_ONLY_INTERCEPT
     if not header.modality and not (modality == "CT" and looks_like_ct):
         return f"no Modality and nothing that shows it is {modality}; set Modality if it is"
@@ -167,7 +172,7 @@ def _not_a_slice(header: Header, modality: str) -> str:
     words = set(header.image_type)
     if words & _SCOUT_WORDS:
         return "localizer (scout), not a slice"
-    if header.sop_class.startswith(SECONDARY_CAPTURE) or words & _SCREEN_WORDS:
+    if header.sop_class.startswith(SECONDARY_CAPTURE) or words & SCREEN_WORDS:
         return "secondary capture, not a slice"
     if header.samples_per_pixel != 1:
         return "colour picture (secondary capture), not a slice"

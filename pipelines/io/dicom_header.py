@@ -15,12 +15,16 @@ from radseg.pipelines.io.arrangement import Slice
 from radseg.pipelines.io.functional_groups import frame_attribute
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+SCREEN_WORDS = {"SCREEN SAVE", "SCREENSHOT", "DOSE_INFO"}
+RADIOGRAPH_MODALITIES = ("DX", "CR", "RG")
+"""Projection radiographs in PS3.3 C.7.3.1.1.1: digital, computed, and digitised film."""
 DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 _KEYWORDS = [
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PixelRepresentation", "BitsAllocated"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("RescaleIntercept", "RescaleSlope", "RescaleType"),
+    *("RescaleIntercept", "RescaleSlope", "RescaleType", "PhotometricInterpretation"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 # The pixel elements (7FE0,0010), (7FE0,0009) and (7FE0,0008) as they stand in little- and big-endian files.
@@ -37,12 +41,14 @@ class Header:
     Attributes:
         path: the file.
         series_uid: SeriesInstanceUID, None when absent or empty.
+        instance_uid: SOPInstanceUID, None when absent or empty.
         sop_class: SOPClassUID, "" when absent.
         modality: Modality, "" when absent.
         image_type: ImageType, and FrameType of the first frame when there is one, in capitals.
         rows, columns: 0 when the file is no image.
         frames: NumberOfFrames, 1 when absent.
         samples_per_pixel: 3 for colour.
+        photometric: PhotometricInterpretation, "" when absent.
         slices: where each frame lies; None for a frame without position, orientation or spacing.
         rescale_intercept: of the first frame, None when absent.
         rescale_type: RescaleType of the first frame, "" when absent.
@@ -51,6 +57,7 @@ class Header:
 
     path: Path
     series_uid: str | None
+    instance_uid: str | None
     sop_class: str
     modality: str
     image_type: tuple[str, ...]
@@ -58,6 +65,7 @@ class Header:
     columns: int
     frames: int
     samples_per_pixel: int
+    photometric: str
     slices: tuple[Slice | None, ...]
     rescale_intercept: float | None
     rescale_type: str
@@ -133,6 +141,7 @@ def _header(path: Path, dataset: Any, pixel_trouble: str) -> Header | None:
     return Header(
         path=path,
         series_uid=str(dataset.get("SeriesInstanceUID") or "").strip() or None,
+        instance_uid=str(dataset.get("SOPInstanceUID") or "").strip() or None,
         sop_class=sop_class,
         modality=str(dataset.get("Modality") or "").strip().upper(),
         image_type=(*_words(dataset.get("ImageType")), *_words(frame_type)),
@@ -140,6 +149,7 @@ def _header(path: Path, dataset: Any, pixel_trouble: str) -> Header | None:
         columns=int(dataset.get("Columns") or 0),
         frames=frames,
         samples_per_pixel=int(dataset.get("SamplesPerPixel") or 1),
+        photometric=str(dataset.get("PhotometricInterpretation") or "").strip().upper(),
         slices=tuple(_slice(dataset, frame if enhanced else None) for frame in range(frames)),
         rescale_intercept=floats[0] if floats else None,
         rescale_type=str(rescale_type or "").strip().upper(),

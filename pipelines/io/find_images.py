@@ -14,6 +14,7 @@ from radseg.pipelines.io.ct_series import select_slices
 from radseg.pipelines.io.dicom_header import Header, looks_like_dicom, read_header
 from radseg.pipelines.io.itk_image import SUFFIXES as ITK_SUFFIXES
 from radseg.pipelines.io.itk_image import image_files
+from radseg.pipelines.io.radiograph import radiograph_trouble, wants_radiographs
 from radseg.pipelines.io.volume import too_few_slices
 
 
@@ -24,6 +25,7 @@ class InputKind(StrEnum):
     NIFTI = "nifti"
     ITK = "itk"
     PNG = "png"
+    JPEG = "jpeg"
 
 
 _SAID = {
@@ -31,12 +33,15 @@ _SAID = {
     InputKind.NIFTI: "NIfTI",
     InputKind.ITK: "NRRD or MHA",
     InputKind.PNG: "PNG",
+    InputKind.JPEG: "JPEG",
 }
 _KIND_BY_SUFFIX = {
     ".nii": InputKind.NIFTI,
     ".nii.gz": InputKind.NIFTI,
     **dict.fromkeys(ITK_SUFFIXES, InputKind.ITK),
     ".png": InputKind.PNG,
+    ".jpg": InputKind.JPEG,
+    ".jpeg": InputKind.JPEG,
 }
 
 
@@ -45,14 +50,15 @@ class Case:
     """One image to work on.
 
     Attributes:
-        name: the file's stem or, for DICOM, the first 12 hex digits of SHA-256 of the SeriesInstanceUID; unique in one
-            discovery.
+        name: the file's stem or, for DICOM, the first 12 hex digits of SHA-256 of the SeriesInstanceUID (of a
+            radiograph, the SOPInstanceUID); unique in one discovery.
         kind: what its files are.
         files: all files that it is read from; one per slice in slice order for a DICOM series.
         source: what the user would call it: the file, the series' folder or the zip.
         series_uid: SeriesInstanceUID of a DICOM case.
         notes: what was corrected when choosing the files.
         unpacked: keeps the folder of an unpacked zip alive.
+        instance_uid: SOPInstanceUID of a radiograph in DICOM.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Case:
     series_uid: str | None = None
     notes: tuple[str, ...] = ()
     unpacked: UnpackedFolder | None = field(default=None, repr=False, compare=False)
+    instance_uid: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,8 @@ class Search:
     """What is looked for, the same for every input.
 
     Attributes:
-        modality: DICOM Modality that a series must have.
+        modality: DICOM Modality that a series must have; "DX" is every kind of radiograph (DX, CR, RG), each image of
+            which is a case of its own.
         min_slices: the fewest slices that make a case.
         series: SeriesInstanceUID of the only series to take, None for all.
         accepts: kinds of image to take.
@@ -94,7 +102,8 @@ class Search:
     @property
     def said(self) -> str:
         """The kinds in words."""
-        return ", ".join(_SAID[kind] for kind in InputKind if kind in self.accepts)
+        said = {**_SAID, InputKind.DICOM: "DICOM radiograph"} if wants_radiographs(self.modality) else _SAID
+        return ", ".join(said[kind] for kind in InputKind if kind in self.accepts)
 
 
 def find_images(roots: Sequence[Path], search: Search) -> Iterator[Case | Refusal]:
@@ -199,7 +208,7 @@ def _recognise(path: Path, named: bool, search: Search) -> Header | InputKind | 
 
 
 def _from_file(path: Path, kind: InputKind, search: Search) -> Case | Refusal:
-    if kind == InputKind.PNG and search.min_slices > 1:
+    if kind in (InputKind.PNG, InputKind.JPEG) and search.min_slices > 1:
         return Refusal(path, too_few_slices(1, search.min_slices))
     try:
         files = image_files(path) if kind == InputKind.ITK else (path,)
@@ -212,6 +221,9 @@ def _from_file(path: Path, kind: InputKind, search: Search) -> Case | Refusal:
 
 def _from_series(headers: Sequence[Header], search: Search) -> Iterator[Case | Refusal]:
     uid = headers[0].series_uid
+    if wants_radiographs(search.modality):
+        yield from _from_radiographs(headers)
+        return
     selection = select_slices(headers, modality=search.modality, min_slices=search.min_slices)
     source = _common_source([header.path for header in headers])
     for paths, reason in selection.set_aside:
@@ -224,6 +236,21 @@ def _from_series(headers: Sequence[Header], search: Search) -> Iterator[Case | R
         yield Case(name, InputKind.DICOM, selection.files, source, uid, selection.notes)
 
 
+def _from_radiographs(headers: Sequence[Header]) -> Iterator[Case | Refusal]:
+    """Every image a case; those of one series that are refused for one reason, one refusal."""
+    refused: dict[str, list[Path]] = {}
+    for header in headers:
+        trouble = radiograph_trouble(header)
+        if trouble:
+            refused.setdefault(trouble, []).append(header.path)
+            continue
+        name = hashlib.sha256((header.instance_uid or header.path.name).encode()).hexdigest()[:12]
+        files, uid = (header.path,), header.series_uid
+        yield Case(name, InputKind.DICOM, files, header.path, uid, instance_uid=header.instance_uid)
+    for reason, paths in refused.items():
+        yield Refusal(_common_source(paths), reason, headers[0].series_uid)
+
+
 def _from_zip(path: Path, search: Search) -> Iterator[Case | Refusal]:
     try:
         folder = unpack(path)
@@ -233,7 +260,7 @@ def _from_zip(path: Path, search: Search) -> Iterator[Case | Refusal]:
     for one in _find([folder.path], search, in_zip=True):
         if isinstance(one, Case):
             name = one.name
-            if one.kind == InputKind.DICOM and one.series_uid is None:  # else named after a temporary folder
+            if one.source == folder.path and one.series_uid is None:  # else named after a temporary folder
                 name = hashlib.sha256(path.name.encode()).hexdigest()[:12]
             yield replace(one, name=name, source=path, unpacked=folder)
         else:

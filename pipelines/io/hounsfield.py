@@ -40,7 +40,7 @@ def rescale_of(dataset: Any, frame: int | None = None) -> Rescale | str:
     slopes, intercepts = numbers(slope, 1) or (1.0,), numbers(intercept, 1) or (0.0,)
     if slopes[0] == 0:
         return "RescaleSlope is 0; export the series again"
-    return Rescale(slopes[0], intercepts[0], _padding(dataset))
+    return Rescale(slopes[0], intercepts[0], padding_range(dataset))
 
 
 def to_hu(stored: npt.NDArray[Any], rescale: Rescale, out: npt.NDArray[np.float32]) -> int:
@@ -79,7 +79,8 @@ def mirror_of(dataset: Any, stored: npt.NDArray[Any], rescale: Rescale) -> int |
     return mirror if as_is > 0 and mirrored < -500 else None
 
 
-def _padding(dataset: Any) -> tuple[int, int] | None:
+def padding_range(dataset: Any) -> tuple[int, int] | None:
+    """Lowest and highest stored value that mean "no data" (PixelPaddingValue, PixelPaddingRangeLimit), or None."""
     value = numbers(dataset.get("PixelPaddingValue"), 1)
     if value is None:
         return None

@@ -11,6 +11,7 @@ from monai.utils import ensure_tuple
 
 from radseg.pipelines.io.find_images import Case
 from radseg.pipelines.io.load import as_case, load_mask, load_volume
+from radseg.pipelines.io.pairing import mask_on_image
 from radseg.pipelines.io.volume import Volume, check_same_grid
 
 
@@ -20,14 +21,15 @@ class LoadCased(MapTransform):
     An entry that is a MetaTensor already passes as it is.
 
     The metadata hold what MONAI's Orientationd, Spacingd, Invertd and SaveImaged look for, "units" ("HU", "grey" or
-    "label") and "notes" (one line each; "" when there is nothing to say).
+    "label"), "spacing_known" and "notes" (one line each; "" when there is nothing to say). Masks come on the grid of
+    the first image, by the rule of `mask_on_image`.
 
     Args:
         keys: entries of the data dictionary, each a Case or a path to a file, folder or zip of one case.
         label_keys: those among the keys that are masks: values kept and rounded, no image checks.
         allow_missing_keys: data without an entry pass, so that one preprocessing serves images without masks.
         min_slices: the fewest slices that an image must have.
-        modality: DICOM Modality that a series must have.
+        modality: DICOM Modality that a series must have; "DX" is every kind of radiograph (DX, CR, RG).
     """
 
     def __init__(
@@ -58,17 +60,21 @@ class LoadCased(MapTransform):
         """Load the entries.
 
         Raises:
-            InputError: an input can't be used, or image and mask don't lie on one grid.
+            InputError: an input can't be used, or image and mask don't belong together.
         """
         loaded = dict(data)
-        grids: list[tuple[Path, Volume]] = []
-        for key in self.key_iterator(loaded):
+        first: tuple[Path, Volume] | None = None
+        keys = sorted(self.key_iterator(loaded), key=lambda key: key in self.label_keys)  # images before masks
+        for key in keys:
             if isinstance(loaded[key], MetaTensor):
                 continue
             case = as_case(loaded[key], modality=self.modality)
             volume = load_mask(case) if key in self.label_keys else self.load_image(case)
-            grids.append((case.source, volume))
+            if first is None:
+                first = case.source, volume
+            elif key in self.label_keys:
+                volume = mask_on_image(*first, case.source, volume)
+            else:
+                check_same_grid(*first, case.source, volume)
             loaded[key] = volume.to_tensor(case.source)
-        for source, volume in grids[1:]:
-            check_same_grid(*grids[0], source, volume)
         return loaded

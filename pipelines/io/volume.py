@@ -18,6 +18,8 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLAUSIBLE_AIR_HU = -200.0
 _WHOLE = 0.01  # how far scaling may take a label from its integer
 SAME_AFFINE_MM = 1e-2
+MOST_PIXELS = 100_000_000
+"""Of one picture: a radiograph has up to about 20 million, and decoding this many takes about 1 GB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,12 +31,17 @@ class Volume:
         affine_ras: 4×4 float64, voxel index → RAS in mm.
         units: "HU", "grey" or "label".
         notes: what was corrected or is worth a look, one line each.
+        spacing_known: False where nobody said how large a pixel is; the affine then counts pixels.
+        is_picture: whether i and j are the columns and rows of a picture or radiograph (k = 1) and the affine says no
+            more than how it is shown.
     """
 
     array: npt.NDArray[np.float32]
     affine_ras: npt.NDArray[np.float64]
     units: str
     notes: tuple[str, ...] = ()
+    spacing_known: bool = True
+    is_picture: bool = False
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -58,6 +65,7 @@ class Volume:
             "space": "RAS",
             "units": self.units,
             "notes": "\n".join(self.notes),
+            "spacing_known": self.spacing_known,
         }
         if source is not None:
             meta["filename_or_obj"] = str(source)
@@ -132,6 +140,13 @@ def too_few_slices(count: int, needed: int) -> str:
     """The refusal of an image that is too thin for a bundle."""
     have = "a single slice" if count == 1 else f"{count} slices"
     return f"{have}, at least {needed} are needed; give the whole volume or a 2D bundle"
+
+
+def too_many_pixels(columns: int, rows: int) -> str:
+    """The refusal of a picture too large to be decoded, "" when it isn't."""
+    if columns * rows <= MOST_PIXELS:
+        return ""
+    return f"{columns}×{rows} pixels, at most {MOST_PIXELS // 10**6} megapixels are read; crop or reduce the picture"
 
 
 def format_mm(lengths: npt.ArrayLike) -> str:

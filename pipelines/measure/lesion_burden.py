@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io import Volume, load_mask
-from radseg.pipelines.io.volume import check_same_grid
+from radseg.pipelines.io import Volume, load_mask, mask_on_image
+from radseg.pipelines.io.local_copy import local_copy
 from radseg.pipelines.measure.volumes import LabelVolumes
 
 
@@ -48,14 +48,13 @@ class LesionBurden:
 
     def _lung(self, case: str, volume: Volume) -> npt.NDArray[np.bool_]:
         assert self.lung_mask is not None
-        file = self.lung_mask
+        file = local_copy(self.lung_mask)
         if file.is_dir():
             found = [file / f"{case}{ending}" for ending in (".nii.gz", ".png") if (file / f"{case}{ending}").is_file()]
             if not found:
                 raise InputError(f"{file}: no lung mask {case}.nii.gz or {case}.png; add it or drop --lung_mask")
             file = found[0]
-        found_mask = load_mask(file)
-        check_same_grid(Path(case), volume, file, found_mask)
+        found_mask = mask_on_image(Path(case), volume, file, load_mask(file))
         lung: npt.NDArray[np.bool_] = found_mask.array > 0
         if not lung.any():
             raise InputError(f"{file}: the lung mask is empty; give the right one or drop --lung_mask")

@@ -10,7 +10,7 @@ from radseg.pipelines.io import Volume
 
 
 class LabelVolumes:
-    """Volume of each label in ml; for an image without physical spacing, its share of the pixels.
+    """Volume of each label in ml; in a picture or radiograph its share of the pixels and, if known, area in mm².
 
     Args:
         labels: names of the labels 1, 2, ….
@@ -28,13 +28,16 @@ class LabelVolumes:
             case: name of the case.
         """
         counts = np.bincount(mask.ravel(), minlength=len(self.labels) + 1)
+        pixel_mm2 = volume.spacing_mm[0] * volume.spacing_mm[1]
         voxel_ml = abs(np.linalg.det(volume.affine_ras[:3, :3])) / 1000
         rows: dict[str, Any] = {}
         for value, name in enumerate(self.labels, start=1):
             row: dict[str, Any] = {"label": value, "voxels": int(counts[value])}
-            if volume.units == "HU":
+            if volume.spacing_known and not volume.is_picture:
                 row["volume_ml"] = round(float(counts[value] * voxel_ml), 3)
-            else:
+            elif volume.spacing_known:
+                row["area_mm2"] = round(float(counts[value] * pixel_mm2), 1)
+            if volume.is_picture or not volume.spacing_known:
                 row["share_of_image"] = round(float(counts[value] / mask.size), 6)
             rows[name] = row
         return {"labels": rows}

@@ -17,6 +17,9 @@ from radseg.pipelines.io import Volume
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7")
 
 
+_MOST_PIXELS = 2000
+
+
 def save_preview(
     file: Path,
     volume: Volume,
@@ -26,7 +29,7 @@ def save_preview(
     title: str,
     window_hu: tuple[float, float] = (-1000.0, 1000.0),
 ) -> None:
-    """Draws axial, coronal and sagittal planes with the outlines of all labels as PNG.
+    """Draws axial, coronal and sagittal planes, or the one picture there is, with the outlines of all labels as PNG.
 
     Each plane is the one with most labelled voxels (the middle one when the mask is empty), shown as radiologists
     look at it: patient's right at the left of the picture, anterior or superior at the top, pixels in true proportion.
@@ -40,8 +43,10 @@ def save_preview(
         title: stands above the planes.
         window_hu: lower and upper end of the grey scale for CT.
     """
-    image_ras, spacing = _to_ras(volume.array, volume.affine_ras)
-    mask_ras, _ = _to_ras(mask, volume.affine_ras)
+    # a huge radiograph would cost gigabytes to draw, only to be shrunk
+    step = -(-max(volume.array.shape) // _MOST_PIXELS) if volume.is_picture else 1
+    image_ras, spacing = _to_ras(volume.array[::step, ::step], volume.affine_ras)
+    mask_ras, _ = _to_ras(mask[::step, ::step], volume.affine_ras)
     low, high = window_hu if volume.units == "HU" else (0.0, 255.0)
     planes = ["axial"] if image_ras.shape[2] == 1 else ["axial", "coronal", "sagittal"]
     views = [_view(plane, image_ras, mask_ras, spacing) for plane in planes]
@@ -65,7 +70,7 @@ def save_preview(
                 x, y, text, color="white", fontsize=9, ha="center", va="center", transform=axes.transAxes,
                 bbox={"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5},
             )  # fmt: skip
-        axes.set_title(view.name, color="white", fontsize=10)
+        axes.set_title("" if volume.is_picture else view.name, color="white", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
     figure.suptitle(title, color="white", fontsize=12, parse_math=False)
@@ -126,4 +131,6 @@ def _to_ras(
 def _legend(name: str, row: Mapping[str, Any]) -> str:
     if "volume_ml" in row:
         return f"{name}: {row['volume_ml']:.1f} ml"
+    if "area_mm2" in row:
+        return f"{name}: {row['area_mm2'] / 100:.1f} cm²"
     return f"{name}: {100 * row['share_of_image']:.1f} % of the image"

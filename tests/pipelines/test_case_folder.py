@@ -2,9 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from radseg.pipelines.case_folder import case_folder, recover
+from radseg.pipelines.case_folder import case_folder, recover, write_case
+from radseg.pipelines.cases import Case, InputKind
+from radseg.pipelines.io import Volume
+from radseg.pipelines.measure import LabelVolumes
 
 
 def test_a_folder_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -49,3 +54,16 @@ def test_a_result_survives_a_kill_between_the_two_renames(tmp_path: Path) -> Non
     recover(tmp_path, "case")
     assert (tmp_path / "case" / "mask.nii.gz").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+def test_a_mirrored_radiographs_mask_is_a_picture_in_its_stored_rows_and_columns(tmp_path: Path) -> None:
+    affine = np.diag([0.2, -0.2, 1.0, 1.0])  # columns run to the patient's right
+    volume = Volume(np.zeros((4, 3, 1), np.float32), affine, "grey", is_picture=True)
+    mask = np.zeros((4, 3, 1), np.uint8)
+    mask[0, 2] = 1
+    case = Case("chest", InputKind.DICOM, (tmp_path / "x.dcm",), tmp_path / "x.dcm")
+    statistics = LabelVolumes(["lung"])(mask, volume, "chest")
+    write_case(tmp_path, case, volume, mask, ["lung"], statistics, (-1000.0, 1000.0))
+    with Image.open(tmp_path / "mask.png") as picture:
+        assert np.asarray(picture).tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [255, 0, 0, 0]]
+    assert {path.name for path in tmp_path.iterdir()} == {"mask.png", "preview.png", "statistics.json"}

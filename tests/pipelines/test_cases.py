@@ -171,8 +171,8 @@ def test_only_accepted_kinds_are_taken(tmp_path):
     assert case.kind == "nifti"
     (refusal,) = discover(picture, accepts=["dicom", "nifti"])
     assert refusal.reason == "PNG isn't taken here; give DICOM series, NIfTI"
-    with pytest.raises(ValueError, match="jpeg"):
-        discover(tmp_path, accepts=["jpeg"])
+    with pytest.raises(ValueError, match="tiff"):
+        discover(tmp_path, accepts=["tiff"])
 
 
 def test_an_input_that_is_not_there_is_an_error_at_once(tmp_path):
@@ -187,13 +187,13 @@ def test_a_folder_with_nothing_usable_says_so(tmp_path, fill):
     fill(tmp_path)
     (refusal,) = discover(tmp_path)
     assert refusal.source == tmp_path
-    assert refusal.reason.startswith(f"no DICOM series, NIfTI, NRRD or MHA, PNG found in {tmp_path}")
+    assert refusal.reason.startswith(f"no DICOM series, NIfTI, NRRD or MHA, PNG, JPEG found in {tmp_path}")
 
 
 def test_a_named_file_of_unknown_kind_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
     (refusal,) = discover(tmp_path / "notes.txt")
-    assert refusal.reason == "not a known image; give DICOM series, NIfTI, NRRD or MHA, PNG"
+    assert refusal.reason == "not a known image; give DICOM series, NIfTI, NRRD or MHA, PNG, JPEG"
 
 
 def test_a_file_called_dcm_that_is_none_is_refused_even_in_a_folder(tmp_path):
@@ -238,7 +238,10 @@ def test_zips_in_a_folder_are_searched_and_bad_ones_refused(tmp_path):
     case, bad, nothing = discover(folder)
     assert (case.name, case.source) == ("ct", folder / "a.zip")
     assert bad.reason.startswith("the zip can't be unpacked")
-    assert nothing.reason == f"no DICOM series, NIfTI, NRRD or MHA, PNG found in {folder / 'c.zip'}; check the folder"
+    assert (
+        nothing.reason
+        == f"no DICOM series, NIfTI, NRRD or MHA, PNG, JPEG found in {folder / 'c.zip'}; check the folder"
+    )
 
 
 def test_one_zip_loads_as_one_volume(tmp_path):
@@ -261,3 +264,63 @@ def test_folders_linked_in_a_ring_are_entered_once(tmp_path):
     (tmp_path / "data" / "again").symlink_to(tmp_path / "data")
     (tmp_path / "linked").symlink_to(tmp_path / "data")
     assert len(list(discover(tmp_path))) == 1
+
+
+RAMP = np.arange(35, dtype=np.uint16).reshape(5, 7)
+
+
+def test_two_views_of_one_series_are_two_cases(tmp_path):
+    frontal = factory.write_radiograph(tmp_path / "a", RAMP, ViewPosition="PA")
+    lateral = factory.write_radiograph(tmp_path / "b", RAMP + 1, ViewPosition="LL", Modality="CR")
+    cases = list(discover(tmp_path, modality="DX"))
+    assert [case.files for case in cases] == [(frontal,), (lateral,)]
+    assert {case.series_uid for case in cases} == {factory.SERIES + ".8"}
+    for case in cases:
+        assert case.instance_uid is not None
+        assert case.name == hashlib.sha256(case.instance_uid.encode()).hexdigest()[:12]
+    assert len({case.name for case in cases}) == 2
+    assert list(discover(tmp_path, modality="DX", series=factory.SERIES + ".8")) == cases
+
+
+def test_a_zip_of_radiographs_without_identifiers_keeps_them_apart(tmp_path):
+    for name in ("a", "b"):
+        factory.write_radiograph(tmp_path / "in" / name, RAMP, SOPInstanceUID="", SeriesInstanceUID="")
+    cases = list(discover(zipped(tmp_path / "x.zip", tmp_path / "in"), modality="DX"))
+    assert len({case.name for case in cases}) == 2
+    assert load_volume(cases[0], modality="DX").array.shape == (7, 5, 1)
+
+
+def test_a_ct_series_in_an_x_ray_bundle_is_refused_once_and_the_radiograph_beside_it_taken(tmp_path):
+    factory.write_series(tmp_path / "ct")
+    factory.write_radiograph(tmp_path / "x.dcm", RAMP)
+    case, refusal = discover(tmp_path, modality="DX", accepts=["dicom", "png", "jpeg"])
+    assert refusal == Refusal(
+        tmp_path / "ct", "Modality CT, expected DX, CR or RG; give it to a CT bundle", factory.SERIES
+    )
+    assert isinstance(case, Case)
+
+
+def test_a_radiograph_in_a_ct_bundle_is_refused_by_its_modality_with_the_remedy(tmp_path):
+    factory.write_radiograph(tmp_path / "x.dcm", RAMP)
+    (refusal,) = discover(tmp_path)
+    assert refusal.reason == "Modality DX, expected CT; give a radiograph to an X-ray bundle"
+
+
+def test_one_bad_radiograph_does_not_hide_the_good_one_of_its_series(tmp_path):
+    factory.write_radiograph(tmp_path / "a.dcm", RAMP, PhotometricInterpretation="HSV")
+    good = factory.write_radiograph(tmp_path / "b.dcm", RAMP)
+    case, refusal = discover(tmp_path, modality="DX")
+    assert case.files == (good,)
+    assert (refusal.source.name, refusal.reason.split(";")[0]) == ("a.dcm", "PhotometricInterpretation HSV isn't known")
+
+
+def test_jpegs_are_taken_from_a_folder_only_where_they_are_wanted(tmp_path):
+    for name in ("a.jpg", "b.JPEG"):
+        Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / name)
+    png(tmp_path / "a.png")
+    assert [case.name for case in discover(tmp_path, modality="DX", accepts=["dicom", "png"])] == ["a"]
+    cases = list(discover(tmp_path, modality="DX", accepts=["dicom", "png", "jpeg"]))
+    assert [case.kind for case in cases] == [InputKind.JPEG, InputKind.PNG, InputKind.JPEG]
+    assert len({case.name for case in cases}) == 3
+    (refusal,) = discover(tmp_path / "a.jpg", modality="DX", accepts=["dicom", "png"])
+    assert refusal.reason == "JPEG isn't taken here; give DICOM radiograph, PNG"

@@ -132,3 +132,36 @@ def _item(**attributes: Any) -> Dataset:
     for keyword, value in attributes.items():
         setattr(item, keyword, value)
     return item
+
+
+def radiograph(stored: np.ndarray, *, bits: int = 12, signed: bool = False, **attributes: Any) -> FileDataset:
+    """A DX dataset of stored values, (row, column) grey or (row, column, 3) RGB of 8 bits, and any other attributes."""
+    instance = generate_uid(entropy_srcs=[stored.tobytes().hex(), repr(sorted(attributes))])
+    dataset = _dataset("1.2.840.10008.5.1.4.1.1.1.1", instance, SERIES + ".8")
+    dataset.Modality, dataset.PresentationIntentType = "DX", "FOR PRESENTATION"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    if stored.ndim == 3:
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+        dataset.Rows, dataset.Columns = stored.shape[:2]
+        dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
+        dataset.PixelData = stored.astype(np.uint8).tobytes() + b"\0" * (stored.size % 2)
+    else:
+        store(dataset, stored, bits, signed)
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def write_radiograph(path: Path, stored: np.ndarray, **attributes: Any) -> Path:
+    """Write one DX file; see `radiograph`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    radiograph(stored, **attributes).save_as(path, enforce_file_format=True)
+    return path
+
+
+def lut_item(first_mapped: int, table: Sequence[int], bits: int) -> Dataset:
+    """One item of a Modality or VOI LUT Sequence."""
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [len(table), first_mapped, bits])
+    item.add_new("LUTData", "US", list(table))
+    return item

@@ -7,7 +7,7 @@ import pytest
 
 from radseg.pipelines.cases import Case, Refusal, discover
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io import load_mask, load_volume
+from radseg.pipelines.io import load_mask, load_pair, load_volume
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 CORNERSTONE = DATA / "dicom" / "cornerstone_testImages" / "testImages"
@@ -94,3 +94,34 @@ def test_nifti_in_the_wild_is_read():
         assert load_volume(file).array.ndim == 3
     with pytest.raises(InputError, match="at least 64 are needed"):
         load_volume(DATA / "nifti" / "monai" / "tests" / "testing_data" / "anatomical.nii", min_slices=64)
+
+
+def test_every_chest_x_ray_loads_with_its_lungs():
+    folder = DATA / "chest_xray"
+    masks = {path.stem: path for path in (folder / "lung_masks").iterdir()}
+    images = sorted((folder / "images").iterdir())
+    assert len(images) == 75
+    for path in images:
+        image, mask = load_pair(path, masks[path.stem], modality="DX")
+        assert image.array.shape == mask.array.shape
+        assert set(np.unique(mask.array)) <= {0, 1, 2}
+        assert mask.notes == ()
+
+
+@pytest.mark.parametrize("number", [10, 12, 107, 115, 116])
+def test_a_radiograph_in_jpeg_2000_shows_what_its_jpeg_shows(number):
+    file = DATA / "pelvis" / "infant_xray" / f"331_DDH_{number}.dcm"
+    dicom, jpeg = (load_volume(path, modality="DX") for path in (file, file.with_suffix(".jpg")))
+    difference = abs(dicom.array - jpeg.array)
+    assert difference.max() <= 9  # both are lossy
+    assert difference.mean() <= 1
+    np.testing.assert_array_equal(dicom.affine_ras, jpeg.affine_ras)
+    assert (dicom.spacing_known, jpeg.spacing_known) == (True, False)
+
+
+def test_lesion_and_lung_masks_of_ct_slices_load_without_correction():
+    for folder in ("lesion", "lung"):
+        for path in sorted((DATA / "covid_ct" / folder).iterdir())[::20]:
+            mask = load_mask(path)
+            assert set(np.unique(mask.array)) <= {0, 1, 2}
+            assert mask.notes == ()

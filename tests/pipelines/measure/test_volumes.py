@@ -37,5 +37,15 @@ def test_an_empty_mask_has_none() -> None:
 def test_a_picture_without_spacing_gets_a_share() -> None:
     mask = np.zeros((10, 10, 10), np.uint8)
     mask[0] = 1
-    row = LabelVolumes(["a"])(mask, _volume(np.eye(4), "grey"), "case")["labels"]["a"]
+    picture = Volume(np.zeros((10, 10, 10), np.float32), np.eye(4), "grey", spacing_known=False)
+    row = LabelVolumes(["a"])(mask, picture, "case")["labels"]["a"]
     assert row == {"label": 1, "voxels": 100, "share_of_image": 0.1}
+
+
+def test_a_radiograph_of_known_spacing_gets_an_area() -> None:
+    mask = np.zeros((10, 20, 1), np.uint8)
+    mask[:5, :4] = 1
+    affine = np.diag([-0.2, -0.5, 1.0, 1.0])
+    radiograph = Volume(np.zeros((10, 20, 1), np.float32), affine, "grey", is_picture=True)
+    row = LabelVolumes(["lung"])(mask, radiograph, "case")["labels"]["lung"]
+    assert row == {"label": 1, "voxels": 20, "area_mm2": 2.0, "share_of_image": 0.1}
