@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 READY := $(VENV)/.installed
+# the blob store that tests run against; Node.js comes with the Python packages
+AZURITE := 3.35.0
 SPINE_BRIEF := --max_epochs 10 --patience 10 --learning_rate 0.003 --roi_size "[64,64,64]" --repeats 6 --amp true
 LUNG_BRIEF := --max_epochs 12 --patience 12 --image_size 128 --learning_rate 0.001 --amp true
 
@@ -23,6 +25,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	PATH="$(abspath $(BIN)):$$PATH" npm install --silent --no-audit --no-fund --prefix $(VENV)/node azurite@$(AZURITE) \
+	  || echo "azurite could not be installed; its tests will be skipped"
 	touch $@
 
 demo: $(READY)

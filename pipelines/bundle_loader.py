@@ -14,12 +14,16 @@ from monai.utils import optional_import
 
 import radseg.bundles
 from radseg.pipelines.errors import ConfigError, one_line, radseg_cause
+from radseg.pipelines.io.destination import staged
+from radseg.pipelines.io.local_copy import urls_in_errors
+from radseg.pipelines.io.storage_settings import refuse_secret, use_storage
+from radseg.pipelines.io.storage_url import absolute
 
 # config file -> (what MONAI calls such a workflow, the id that runs it)
 CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), "inference": ("infer", "inferring")}
 # keys that say where and how to run, not what to make of an image
 RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "device", "series", "overwrite", "workers",
-            "progress", "num_workers", "resume", "bundle_root")  # fmt: skip
+            "progress", "num_workers", "resume", "bundle_root", "storage")  # fmt: skip
 _PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask")
 _SPECIAL_KEYS = ("_disabled_", "_requires_", "_mode_", "_desc_")
 
@@ -66,13 +70,18 @@ def load_workflow(
     content = read_json(file)
     changes = {"bundle_root": str(folder), **_absolute_paths(overrides or {})}
     for key, value in changes.items():
+        refuse_secret(key, value)
         check_override(content, key, file)
         if not trust_config:
             _refuse_code(key, value)
         if "#" not in key:
             _check_kind(key, value, content.get(key))
     if "overrides" in content:
-        changes["overrides"] = {key: value for key, value in (overrides or {}).items() if key not in RUN_KEYS}
+        changes["overrides"] = {key: value for key, value in (overrides or {}).items() if top_key(key) not in RUN_KEYS}
+    _set_storage(content, changes)
+    output_dir = changes.get("output_dir", content.get("output_dir"))
+    if isinstance(output_dir, str) and "://" in output_dir:
+        changes["output_dir"] = str(staged(output_dir))
     kind, run_id = CONFIGS[config]
     with only_errors_from_monai():  # it warns that logging is left to us
         return ConfigWorkflow(
@@ -88,9 +97,22 @@ def load_workflow(
 def _absolute_paths(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides whose paths start with a slash, so that no file name reads as an expression of MONAI's ($, @, %)."""
     return {
-        key: str(Path(value).absolute()) if key in _PATH_KEYS and isinstance(value, str | Path) else value
+        key: absolute(value) if key in _PATH_KEYS and isinstance(value, str | Path) else value
         for key, value in overrides.items()
     }
+
+
+def _set_storage(content: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Makes the config's key `storage`, with what overrides it, the settings of all stores; without one they stay."""
+    if "storage" in content:
+        inner = {key.replace("::", "#").partition("#")[2]: key for key in changes if top_key(key) == "storage"}
+        whole = changes.get("storage", content["storage"]) or {}
+        use_storage({**whole, **{name: changes[key] for name, key in inner.items() if name}})
+
+
+def top_key(key: str) -> str:
+    """The top-level key that a config id such as `storage#cache_dir` is below."""
+    return key.replace("::", "#").partition("#")[0]
 
 
 def _check_kind(key: str, value: Any, default: Any) -> None:
@@ -128,17 +150,18 @@ def run_workflow(workflow: ConfigWorkflow) -> Any:
     Raises:
         RadsegError: whatever went wrong below, taken out of the wrappings that MONAI's config parser adds.
     """
-    try:
-        workflow.initialize()
-        results = workflow.run()
-        workflow.finalize()
-    except Exception as error:
-        cause = radseg_cause(error)
-        if cause is None and _is_about_the_config(error):
-            raise ConfigError(f"{one_line(error)}; check the overrides and the config") from error
-        if cause is None or cause is error:
-            raise
-        raise cause from error
+    with urls_in_errors():
+        try:
+            workflow.initialize()
+            results = workflow.run()
+            workflow.finalize()
+        except Exception as error:
+            cause = radseg_cause(error)
+            if cause is None and _is_about_the_config(error):
+                raise ConfigError(f"{one_line(error)}; check the overrides and the config") from error
+            if cause is None or cause is error:
+                raise
+            raise cause from error
     return results[-1]
 
 

@@ -1,16 +1,20 @@
 """What a training leaves on disk: the best weights, the state to go on from, and its history."""
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from ignite.engine import Engine, Events
 
-from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.errors import RadsegError, WeightsError
 from radseg.pipelines.fingerprint import fingerprint
+from radseg.pipelines.io.destination import Destination
 from radseg.pipelines.weights import save_weights, write_atomically
+
+_logger = logging.getLogger("radseg.training")
 
 
 class _Stateful(Protocol):
@@ -23,10 +27,11 @@ class Checkpoint:
 
     `last.pt` holds all that changes: network, optimiser, learning-rate schedule, early stopping, best metric, epoch
     and loss series. Random numbers need no saving, since every epoch seeds its own. All files are written whole and
-    renamed. `model.pt` is a plain state dict, its sha256 beside it.
+    renamed. `model.pt` is a plain state dict, its sha256 beside it. At a URL, all are uploaded after every epoch; a
+    store that can't be reached then is told of, and tried again after the next.
 
     Args:
-        output_dir: folder of the run.
+        output_dir: folder of the run, or its URL.
         network: trained network.
         optimizer: its optimiser.
         validator: evaluator with a key metric.
@@ -45,7 +50,8 @@ class Checkpoint:
         early_stop: Any = None,
         recipe: Mapping[str, object] | None = None,
     ) -> None:
-        self.output_dir = Path(output_dir)
+        self.destination = Destination(output_dir)
+        self.output_dir = self.destination.local
         self.network = network
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -54,6 +60,7 @@ class Checkpoint:
         self.recipe = {name: fingerprint(value) for name, value in (recipe or {}).items()}
         self.losses: list[float] = []
         self.epochs: list[dict[str, float]] = []
+        self._published = ""
 
     def attach(self, engine: Engine) -> None:
         """Follows the trainer `engine`; attach it after the validation handler."""
@@ -96,6 +103,25 @@ class Checkpoint:
         part = self.output_dir / "history.json.part"
         part.write_text(json.dumps(history, indent=1) + "\n")
         part.replace(self.output_dir / "history.json")
+        try:
+            self.publish(("model.pt", "last.pt", "history.json", "tensorboard"))
+        except RadsegError as error:
+            _logger.warning("%s; training goes on", error)
+
+    def publish(self, names: Iterable[str]) -> None:
+        """Uploads those of the named files that there are, weights never beside the sha256 of others.
+
+        Raises:
+            InputError: the store can't be reached or doesn't take them.
+            ConfigError: it refuses access.
+        """
+        there = [name for name in names if (self.output_dir / name).exists()]
+        digest = self.output_dir / "model.pt.sha256"
+        if "model.pt" in there and digest.read_text() != self._published:
+            self.destination.retract([digest.name])
+            self.destination.publish(["model.pt", digest.name])
+            self._published = digest.read_text()
+        self.destination.publish(name for name in there if not name.startswith("model.pt"))
 
     def restore(self, trainer: Engine) -> bool:
         """Puts everything back as `last.pt` has it; returns whether there is still something to train.

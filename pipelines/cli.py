@@ -16,24 +16,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Radiology segmentation bundles: CT in, mask on the original grid out. Not a medical device.",
+    help="Radiology segmentation bundles: CT or X-ray in, mask on the original grid out. Not a medical device.",
     epilog="Exit codes: 0 all done, 1 some cases failed or none was usable, 2 wrong usage, config or weights.",
 )
-data = typer.Typer(no_args_is_help=True, help="Make sample data; look a dataset over.")
+data = typer.Typer(
+    no_args_is_help=True, help="Import published datasets; look one over; make sample data and simulated X-rays."
+)
 app.add_typer(data, name="data")
 
+_LAYOUTS = "pxr150, covid-radiography, kaggle-covid-ct, folder-of-pairs, msd, nnunet, verse or totalsegmentator."
 _OVERRIDES = {"ignore_unknown_options": True, "allow_extra_args": True}
 
-Bundle = Annotated[str, typer.Argument(help="Bundle's name (spine, lung_ct) or folder.")]
+Bundle = Annotated[str, typer.Argument(help="Bundle's name (spine, lung_ct, lung_xray, pelvis_xray) or folder.")]
 Rest = Annotated[
     list[str] | None, typer.Argument(metavar="[--KEY VALUE]...", help="Config overrides, such as --max_epochs 3.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Weights = Annotated[Path | None, typer.Option(help="State dict to use instead of the bundle's own.")]
+Weights = Annotated[str | None, typer.Option(help="State dict to use instead of the bundle's own; file or URL.")]
 DatasetDir = Annotated[
-    Path | None, typer.Option("--dataset-dir", "--dataset_dir", "-d", help="Folder with datalist.json and images.")
+    str | None, typer.Option("--dataset-dir", "--dataset_dir", "-d", help="Folder or URL of datalist.json and images.")
 ]
-OutputDir = Annotated[Path | None, typer.Option("--output", "--output_dir", "-o", help="Folder for the results.")]
+OutputDir = Annotated[str | None, typer.Option("--output", "--output_dir", "-o", help="Folder or URL for the results.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show warnings, logs and tracebacks.")]
@@ -71,9 +74,9 @@ def _verb(function: Callable[..., int]) -> Callable[..., None]:
 def segment(
     bundle: Bundle,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT... [--KEY VALUE]...", help="Files or folders; config overrides.")
+        list[str], typer.Argument(metavar="INPUT... [--KEY VALUE]...", help="Files, folders or URLs; config overrides.")
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the results.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="Folder or URL for the results.")],
     weights: Weights = None,
     series: Annotated[str | None, typer.Option(help="Take only the DICOM series with this SeriesInstanceUID.")] = None,
     device: Device = "auto",
@@ -83,7 +86,7 @@ def segment(
     verbose: Verbose = False,
     trust_config: TrustConfig = False,
 ) -> int:
-    """Segment images: DICOM folders, zips, NIfTI, NRRD, MHA; for lung_ct PNG slices too.
+    """Segment images: DICOM folders, zips, NIfTI, NRRD, MHA; PNG slices for lung_ct; PNG, JPEG, DX and CR X-rays.
 
     Each case gets OUT/CASE/ with mask.nii.gz on the image's own grid (mask.png for a PNG), statistics.json and
     preview.png, and a line in OUT/manifest.jsonl. Run again, it does only what is missing.
@@ -93,7 +96,7 @@ def segment(
     from radseg.pipelines.segment import segment as run
 
     paths, overrides = _split(inputs)
-    chosen = {"weights": None if weights is None else str(weights), "series": series}
+    chosen = {"weights": weights, "series": series}
     overrides = {**{key: value for key, value in chosen.items() if value is not None}, **overrides}
     options = {"device": device, "workers": workers, "overwrite": overwrite, "progress": not quiet}
     batch = run(bundle, paths, output, trust_config=trust_config, **{**options, **overrides})
@@ -106,9 +109,9 @@ def segment(
     if not quiet:
         for case in batch.done:
             files = ", ".join(sorted(file.name for file in (batch.output_dir / case).iterdir()))
-            print(f"{batch.sources[case]} -> {batch.output_dir / case}: {files}")
+            print(f"{batch.sources[case]} -> {batch.destination}/{case}: {files}")
         summary = f"{len(batch.done)} done, {len(batch.skipped)} done before, {len(batch.failed)} failed"
-        print(f"{summary}, {len(batch.refused)} refused; see {batch.output_dir / 'manifest.jsonl'}")
+        print(f"{summary}, {len(batch.refused)} refused; see {batch.destination}/manifest.jsonl")
     if not (batch.done or batch.skipped or batch.failed):
         _say("error: no usable image among the inputs")
     return 0 if batch.ok else 1
@@ -121,6 +124,9 @@ def train(
     rest: Rest = None,
     dataset_dir: DatasetDir = None,
     output: OutputDir = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help="pelvis_xray: ImageNet weights, Keras .h5 without top or torchvision state dict.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")] = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
@@ -138,6 +144,8 @@ def train(
 
     overrides = _with_paths(rest, dataset_dir=dataset_dir, output_dir=output)
     options = {"device": device, "resume": resume, "overwrite": overwrite, "progress": not quiet}
+    if encoder_weights is not None:
+        options["encoder_weights"] = encoder_weights
     result = run(bundle, trust_config=trust_config, **{**options, **overrides})
     if not quiet:
         ended = "stopped early" if result.stopped_early else "done"
@@ -210,8 +218,8 @@ def data_sample(
 @data.command("check")
 @_verb
 def data_check(
-    dataset_dir: Annotated[Path, typer.Argument(help="Folder with datalist.json and images.")],
-    datalist: Annotated[Path | None, typer.Option(help="Datalist, if it isn't DATASET_DIR/datalist.json.")] = None,
+    dataset_dir: Annotated[str, typer.Argument(help="Folder or URL of datalist.json and images.")],
+    datalist: Annotated[str | None, typer.Option(help="Datalist, if it isn't DATASET_DIR/datalist.json.")] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -234,13 +242,97 @@ def data_check(
     return 1 if report.problems else 0
 
 
+@data.command("import")
+@_verb
+def data_import(
+    layout: Annotated[str, typer.Argument(help=_LAYOUTS)],
+    source: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset as it was downloaded.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for datalist.json.")],
+    split: Annotated[str, typer.Option(help="patient; slice or image as in the papers; published.")] = "patient",
+    ratios: Annotated[str | None, typer.Option(help="Such as 70/10/20; the layout's own otherwise.")] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Folds of a cross-validation.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy the images, so that OUT stands on its own.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier import.")] = False,
+    images: Annotated[str | None, typer.Option(help="pxr150, folder-of-pairs: the images' folder in DIR.")] = None,
+    labels: Annotated[str | None, typer.Option(help="pxr150, folder-of-pairs: the masks' folder in DIR.")] = None,
+    label_suffix: Annotated[str | None, typer.Option(help="folder-of-pairs: a mask's ending, such as _mask.")] = None,
+    patient_pattern: Annotated[
+        str | None, typer.Option(help="folder-of-pairs: regular expression whose first group is the patient.")
+    ] = None,
+    patients: Annotated[Path | None, typer.Option(help="folder-of-pairs: CSV of image,patient.")] = None,
+    classes: Annotated[str | None, typer.Option(help="covid-radiography: such as COVID,Normal.")] = None,
+    fractures: Annotated[
+        Path | None, typer.Option(help="verse, totalsegmentator: CSV of case,vertebra; these get label 2.")
+    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Write OUT/datalist.json for a dataset in a published layout, split by patient.
+
+    Example: `radseg data import covid-radiography COVID-19_Radiography_Dataset lungs`
+    """
+    from radseg.pipelines.import_dataset import import_dataset
+
+    of_layout: dict[str, Any] = {
+        "images": images, "labels": labels, "label_suffix": label_suffix, "patient_pattern": patient_pattern,
+        "patients": patients, "classes": classes, "fractures": fractures,
+    }  # fmt: skip
+    report = import_dataset(
+        layout, source, output, split=split, ratios=ratios, folds=folds, seed=seed, copy=copy, overwrite=overwrite,
+        progress=not quiet, **{key: value for key, value in of_layout.items() if value is not None},
+    )  # fmt: skip
+    for warning in (*report.warnings, *([report.leak] if report.leak else [])):
+        _say(f"warning: {warning}")
+    if not quiet:
+        counts = (f"{n} {name} ({report.patients[name]} patients)" for name, n in report.images.items())
+        print(f"{report.datalist}: {', '.join(counts)}; {report.made}")
+    return 0
+
+
+@data.command("drr")
+@_verb
+def data_drr(
+    source: Annotated[Path, typer.Argument(help="A CT, or a folder with surfaces in left/, right/ and sacrum/.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder.")],
+    mask: Annotated[Path | None, typer.Option(help="The CT's label image.")] = None,
+    labels: Annotated[str | None, typer.Option(help="The values of it that count, such as 10,11,12.")] = None,
+    count: Annotated[int, typer.Option(min=1, help="X-rays per CT or pelvis.")] = 1,
+    size: Annotated[int, typer.Option(help="Pixels of the longer side.")] = 512,
+    seed: Annotated[int, typer.Option(min=0, help="Of pose, beam, tissue and noise.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Compute simulated X-rays with exact masks from a CT or from surfaces of bones.
+
+    Example: `radseg data drr ct.nii.gz --mask lobes.nii.gz --labels 10,11,12,13,14 -o simulated`
+    """
+    from radseg.pipelines.errors import ConfigError
+    from radseg.pipelines.radiographs import make_radiographs
+
+    try:
+        values = None if labels is None else [int(value) for value in labels.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"--labels {labels!r}: give whole numbers with commas between, such as 10,11") from error
+    made = make_radiographs(
+        source, output, mask=mask, labels=values, count=count, size=size, seed=seed, device=device, progress=not quiet
+    )
+    if not quiet:
+        counts = ", ".join(f"{count} {split}" for split, count in made.items.items())
+        print(f"simulated X-rays in {made.folder}: {counts}; the masks cover {made.mask}")
+    return 0
+
+
 def _split(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
     """Positional arguments and config overrides (`--key value`, `--key=value`) of a command line."""
     from radseg.pipelines.errors import ConfigError
+    from radseg.pipelines.io.storage_settings import refuse_secret
 
     positional, overrides = [], {}
     rest = iter(tokens or [])
     for token in rest:
+        refuse_secret("argument", token)
         if not token.startswith("-") or Path(token).exists():
             positional.append(token)
             continue
@@ -256,13 +348,13 @@ def _split(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
     return positional, overrides
 
 
-def _with_paths(rest: list[str] | None, **paths: Path | None) -> dict[str, Any]:
+def _with_paths(rest: list[str] | None, **paths: str | None) -> dict[str, Any]:
     from radseg.pipelines.errors import ConfigError
 
     positional, overrides = _split(rest)
     if positional:
         raise ConfigError(f"unexpected argument {positional[0]!r}; overrides are written --KEY VALUE")
-    return {**{key: str(path) for key, path in paths.items() if path is not None}, **overrides}
+    return {**{key: path for key, path in paths.items() if path is not None}, **overrides}
 
 
 def _value(text: str) -> Any:

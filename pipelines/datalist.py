@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 import radseg.sample_data
 from radseg.pipelines.errors import InputError
+from radseg.pipelines.io.local_copy import local_copies, local_copy, urls_in_errors
+from radseg.pipelines.io.storage_url import child, is_url
 
 SPLITS = ("training", "validation", "test")
 
@@ -33,9 +35,12 @@ def read_datalist(
 ) -> list[dict[str, Any]]:
     """Items of one split, their image and label paths made absolute below `dataset_dir`.
 
+    Of what is at a URL, the items name local copies.
+
     Args:
-        datalist: JSON file with lists `training`, `validation` and `test` of {"image", "label", "patient", "fold"}.
-        dataset_dir: folder that relative paths start from.
+        datalist: JSON file (or its URL) with lists `training`, `validation` and `test` of {"image", "label",
+            "patient", "fold"}.
+        dataset_dir: folder or URL that relative paths start from.
         split: one of `training`, `validation`, `test`.
         fold: with a number, validation is that fold and training all the others, from both lists; without, the
             lists are taken as they stand.
@@ -43,28 +48,27 @@ def read_datalist(
     Raises:
         InputError: the file is missing or malformed, the split is empty, or an item names a file that isn't there.
     """
-    file = Path(datalist)
     if split not in SPLITS:
         raise InputError(f"split {split!r} is unknown; there are {', '.join(SPLITS)}")
-    content = _content(file)
-    items = _of_split(content, split, fold)
-    if not items:
-        held = [name for name in SPLITS if content[name]]
-        where = f"{split!r}" if fold is None else f"{split!r} of fold {fold}"
-        raise InputError(f"{file}: no item in {where}; it holds {', '.join(held) or 'none'}")
-    return [_absolute(item, Path(dataset_dir), file) for item in items]
+    with urls_in_errors():
+        file = local_copy(datalist)
+        content = _content(file)
+        items = _of_split(content, split, fold)
+        if not items:
+            held = [name for name in SPLITS if content[name]]
+            where = f"{split!r}" if fold is None else f"{split!r} of fold {fold}"
+            raise InputError(f"{file}: no item in {where}; it holds {', '.join(held) or 'none'}")
+        return _fetched([_absolute(item, dataset_dir, file) for item in items])
 
 
 def read_splits(datalist: Path | str, dataset_dir: Path | str) -> dict[str, list[dict[str, Any]]]:
     """All splits of a datalist, those that it hasn't got empty; see `read_datalist`."""
-    file = Path(datalist)
-    content = _content(file)
-    return {split: [_absolute(item, Path(dataset_dir), file) for item in content[split]] for split in SPLITS}
+    return {split: _fetched(items) for split, items in _splits(datalist, dataset_dir).items()}
 
 
 def images_of(datalist: Path | str, dataset_dir: Path | str) -> list[str]:
-    """Paths of all images in a datalist, whatever their split, each once."""
-    splits = read_splits(datalist, dataset_dir)
+    """Paths or URLs of all images in a datalist, whatever their split, each once."""
+    splits = _splits(datalist, dataset_dir)
     return list(dict.fromkeys(item["image"] for items in splits.values() for item in items))
 
 
@@ -77,6 +81,21 @@ def check_labels(source: object, label: npt.ArrayLike, labels: int) -> None:
     for value in (int(np.min(label)), int(np.max(label))):
         if not 0 <= value <= labels:
             raise InputError(f"{source}: holds label {value}, the bundle knows 0 to {labels}; relabel it")
+
+
+def _splits(datalist: Path | str, dataset_dir: Path | str) -> dict[str, list[dict[str, Any]]]:
+    with urls_in_errors():
+        file = local_copy(datalist)
+        content = _content(file)
+        return {split: [_absolute(item, dataset_dir, file) for item in content[split]] for split in SPLITS}
+
+
+def _fetched(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items with local copies of what they name by URL."""
+    places = [(item, key) for item in items for key in ("image", "label") if is_url(item.get(key))]
+    for (item, key), copy in zip(places, local_copies([item[key] for item, key in places]), strict=True):
+        item[key] = str(copy)
+    return items
 
 
 def _content(file: Path) -> dict[str, list[dict[str, Any]]]:
@@ -99,15 +118,15 @@ def _of_split(content: dict[str, list[dict[str, Any]]], split: str, fold: int | 
     return [item for item in both if (item.get("fold") == fold) == (split == "validation")]
 
 
-def _absolute(item: dict[str, Any], base: Path, datalist: Path) -> dict[str, Any]:
+def _absolute(item: dict[str, Any], base: Path | str, datalist: Path) -> dict[str, Any]:
     if not isinstance(item, dict) or "image" not in item:
         raise InputError(f"{datalist}: each item needs an 'image'; found {str(item)[:80]}")
     absolute = dict(item)
     for key in ("image", "label"):
         if key not in item:
             continue
-        path = base / str(item[key])
-        if not path.exists():
+        path = child(base, str(item[key]))
+        if isinstance(path, Path) and not path.exists():
             raise InputError(f"{datalist}: {key} {path} doesn't exist; correct the datalist or --dataset_dir")
         absolute[key] = str(path)
     return absolute

@@ -12,6 +12,8 @@ from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import SPLITS, read_splits
 from radseg.pipelines.errors import InputError, one_line
 from radseg.pipelines.io import load_pair
+from radseg.pipelines.io.local_copy import with_urls
+from radseg.pipelines.io.storage_url import child
 from radseg.pipelines.weights import sha256_of
 from radseg.sample_data.make import make
 
@@ -61,7 +63,7 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
     Raises:
         InputError: the datalist can't be read or names a file that isn't there.
     """
-    file = Path(datalist) if datalist is not None else Path(dataset_dir) / "datalist.json"
+    file = datalist if datalist is not None else child(dataset_dir, "datalist.json")
     report = Report()
     splits = read_splits(file, dataset_dir)
     report.items = {split: len(items) for split, items in splits.items()}
@@ -93,6 +95,8 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
             report.problems.append(f"patient {patient} is in folds {several}: a cross-validation would be a leak")
     if not patients:
         report.notes.append("no item names its patient, so a leak between splits can't be seen")
+    report.problems = [with_urls(problem) for problem in report.problems]
+    report.notes = [with_urls(note) for note in report.notes]
     return report
 
 

@@ -17,8 +17,8 @@ from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import check_labels
 from radseg.pipelines.engine import Predictor
 from radseg.pipelines.errors import ConfigError, InputError
-from radseg.pipelines.io import load_mask
-from radseg.pipelines.io.volume import check_same_grid
+from radseg.pipelines.io import load_mask, mask_on_image
+from radseg.pipelines.io.destination import Destination
 from radseg.pipelines.metrics import label_metrics, mean_metrics, overlap_counts, pooled
 from radseg.pipelines.provenance import Provenance
 
@@ -54,7 +54,7 @@ class Evaluator:
     Args:
         items: datalist items with "image" and "label".
         predictor: the same that `segment` uses.
-        output_dir: folder of the two files.
+        output_dir: folder of the two files, or its URL.
         bundle_root: folder of the bundle, for its name and version.
         weights: the weights file, for its sha256.
         labels: names of the labels 1, 2, ….
@@ -81,7 +81,8 @@ class Evaluator:
     ) -> None:
         self.items = list(items)
         self.predictor = predictor
-        self.output_dir = Path(output_dir)
+        self.destination = Destination(output_dir)
+        self.output_dir = self.destination.local
         self.labels = list(labels)
         self.truth = truth
         self.surface_tolerance_mm = surface_tolerance_mm
@@ -95,9 +96,10 @@ class Evaluator:
         """Evaluates all items and returns what it wrote to `metrics.json`.
 
         Raises:
-            InputError: an image or label can't be used.
+            InputError: an image or label can't be used, or a store can't be reached.
             ConfigError: the output folder can't be written.
         """
+        self.destination.check_writable()
         rows = [row for item in tracked(self.items, "evaluating", self.progress) for row in self._rows(item)]
         by_label = {}
         for name in self.labels:
@@ -116,12 +118,12 @@ class Evaluator:
             ],
         }
         self._write(result)
-        _logger.info("%d cases evaluated: %s", len(self.items), self.output_dir / "metrics.json")
+        _logger.info("%d cases evaluated: %s", len(self.items), f"{self.destination}/metrics.json")
         return result
 
     def _rows(self, item: Mapping[str, Any]) -> list[dict[str, Any]]:
         image, label = self.predictor.loader.load_image(item["image"]), load_mask(item["label"])
-        check_same_grid(Path(item["image"]), image, Path(item["label"]), label)
+        label = mask_on_image(Path(item["image"]), image, Path(item["label"]), label)
         truth = np.asarray(self.truth(torch.from_numpy(label.array)[None])[0]).astype(np.int64)
         check_labels(item["label"], truth, len(self.labels))
         predicted = self.predictor(image)
@@ -163,3 +165,4 @@ class Evaluator:
                 part.replace(self.output_dir / name)
         except OSError as error:
             raise ConfigError(f"{self.output_dir}: can't be written ({error.strerror}); choose another") from error
+        self.destination.publish(texts)

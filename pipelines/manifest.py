@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ class Manifest:
 
     Args:
         file: path of the manifest; made with its first line.
+        publish: called after every line, such as to upload the file.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, publish: Callable[[], None] = lambda: None) -> None:
         self.file = file
+        self._publish = publish
         self._lock = threading.Lock()
 
     def read(self) -> list[dict[str, Any]]:
@@ -39,11 +41,13 @@ class Manifest:
         Raises:
             OSError: the file can't be written.
         """
-        with self._lock, self.file.open("ab+") as stream:
-            torn = False
-            if stream.tell():
-                stream.seek(-1, os.SEEK_END)
-                torn = stream.read(1) != b"\n"
-            stream.write(b"\n" * torn + json.dumps(row, ensure_ascii=False).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        with self._lock:
+            with self.file.open("ab+") as stream:
+                torn = False
+                if stream.tell():
+                    stream.seek(-1, os.SEEK_END)
+                    torn = stream.read(1) != b"\n"
+                stream.write(b"\n" * torn + json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._publish()

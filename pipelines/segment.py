@@ -23,8 +23,11 @@ from radseg.pipelines.case_folder import case_folder, recover, write_case
 from radseg.pipelines.cases import Case, Refusal, digest
 from radseg.pipelines.console import bars_shown, console
 from radseg.pipelines.engine import Predictor
-from radseg.pipelines.errors import ConfigError, InputError, one_line
+from radseg.pipelines.errors import ConfigError, InputError, RadsegError, one_line
 from radseg.pipelines.io import Volume
+from radseg.pipelines.io.destination import Destination
+from radseg.pipelines.io.local_copy import called, with_urls
+from radseg.pipelines.io.storage_url import absolute
 from radseg.pipelines.manifest import Manifest
 from radseg.pipelines.provenance import Provenance
 
@@ -40,22 +43,24 @@ class Batch:
     """How a batch of cases ended.
 
     Attributes:
-        output_dir: where the case folders and the manifest are.
+        output_dir: where the case folders and the manifest are; of a URL, the local folder that they are uploaded from.
+        destination: where they are for the user: the folder, or the URL.
         done: names of the cases segmented now.
         skipped: names of the cases that an earlier run had finished.
         failed: name and reason of each case that failed.
         refused: source and reason of each input that isn't a case.
         warnings: name and notes of each case whose image is doubtful.
-        sources: name and path of each case.
+        sources: name and path or URL of each case.
     """
 
     output_dir: Path
+    destination: str = ""
     done: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     warnings: dict[str, list[str]] = field(default_factory=dict)
-    sources: dict[str, Path] = field(default_factory=dict)
+    sources: dict[str, Path | str] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -75,7 +80,7 @@ def segment(
 
     Args:
         bundle: name or folder.
-        inputs: files or folders (DICOM, zip, NIfTI, NRRD, MHA; PNG for bundles that take it).
+        inputs: files or folders or their URLs (DICOM, zip, NIfTI, NRRD, MHA; PNG for bundles that take it).
         output_dir: gets `<case>/mask.nii.gz` (or `mask.png`), `statistics.json`, `preview.png` and `manifest.jsonl`.
         trust_config: allow a bundle folder that isn't radseg's own.
         **overrides: config keys and values, such as `weights`, `device`, `series`, `overwrite`, `workers`.
@@ -85,7 +90,7 @@ def segment(
             doesn't raise: it is in the result.
     """
     paths = [inputs] if isinstance(inputs, str | Path) else inputs
-    given = {"dataset_dir": [str(Path(path).absolute()) for path in paths], "output_dir": output_dir, **overrides}
+    given = {"dataset_dir": [absolute(path) for path in paths], "output_dir": output_dir, **overrides}
     workflow = load_workflow(bundle, "inference", given, trust_config)
     batch: Batch = run_workflow(workflow)
     return batch
@@ -101,7 +106,7 @@ class Segmenter:
         cases: cases and refusals, as `cases.discover` gives them.
         predictor: image to mask.
         statistics: mask to numbers.
-        output_dir: folder of the results.
+        output_dir: folder of the results, or its URL: each case is uploaded when it is whole, then the manifest.
         bundle_root: folder of the bundle, for its name and version.
         weights: the weights file, for its sha256.
         labels: names of the labels 1, 2, ….
@@ -130,7 +135,8 @@ class Segmenter:
         self.cases = cases
         self.predictor = predictor
         self.statistics = statistics
-        self.output_dir = Path(output_dir)
+        self.destination = Destination(output_dir)
+        self.output_dir = self.destination.local
         self.labels = list(labels)
         self.preview_window_hu = (float(preview_window_hu[0]), float(preview_window_hu[1]))
         self.overwrite = overwrite
@@ -140,21 +146,25 @@ class Segmenter:
         self.progress = progress
         recipe = [predictor.recipe, statistics, self.labels]
         self.provenance = dataclasses.asdict(Provenance.of(bundle_root, weights, recipe, overrides))
-        self.manifest = Manifest(self.output_dir / "manifest.jsonl")
+        file = self.output_dir / "manifest.jsonl"
+        self.manifest = Manifest(file, lambda: self.destination.publish([file.name]))
 
     def run(self) -> Batch:
         """Works through all cases.
 
         Raises:
             ConfigError: the output folder can't be written.
+            InputError: an input or output store can't be reached.
         """
         try:
             self.output_dir.mkdir(parents=True, exist_ok=True)
+            self.destination.fetch([self.manifest.file.name])
             self.manifest.file.open("ab").close()
+            self.destination.publish([self.manifest.file.name])
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ConfigError(f"{self.output_dir}: can't be written ({reason}); choose another output") from error
-        batch = Batch(self.output_dir)
+            raise ConfigError(f"{self.destination}: can't be written ({reason}); choose another output") from error
+        batch = Batch(self.output_dir, str(self.destination))
         finished = {row["case"]: row for row in self.manifest.read() if row.get("status") == "done"}
         refused_before = {row["input"] for row in self.manifest.read() if row.get("status") == "refused"}
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -187,16 +197,18 @@ class Segmenter:
                 if len(waiting) == self.workers:
                     ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in ended)
-                batch.sources[case.name] = case.source
+                name = called(case.source)
+                batch.sources[case.name] = case.source if name == str(case.source) else name
                 waiting.add(pool.submit(self._one, case, batch, finished.get(case.name), bar))
             yield from (future.result() for future in waiting)
         torch.set_num_threads(threads)
 
     def _refuse(self, refusal: Refusal, batch: Batch, refused_before: set[str]) -> None:
-        batch.refused[str(refusal.source)] = refusal.reason
-        told = hashlib.sha256((refusal.series_uid or str(refusal.source)).encode()).hexdigest()[:12]
+        source, reason = called(refusal.source), with_urls(refusal.reason)
+        batch.refused[source] = reason
+        told = hashlib.sha256((refusal.series_uid or source).encode()).hexdigest()[:12]
         if told not in refused_before:
-            reason = refusal.reason.replace(str(refusal.source), "the input")
+            reason = reason.replace(source, "the input")
             self.manifest.append({"status": "refused", "input": told, "reason": reason})
 
     def _one(
@@ -214,11 +226,11 @@ class Segmenter:
                 batch.warnings[case.name] = row["warnings"]
         except Exception as error:
             _logger.debug("case failed", exc_info=True)
-            reason = one_line(error)
+            reason = with_urls(one_line(error))
             if isinstance(error, MemoryError):
-                reason = f"{case.source}: larger than the memory at hand; crop it or use a larger machine"
+                reason = f"{called(case.source)}: larger than the memory at hand; crop it or use a larger machine"
             # paths may name a patient: they are shown, not recorded
-            self._note_failure(row, reason.replace(f"{case.source.parent}{os.sep}", ""))
+            self._note_failure(row, reason.replace(f"{with_urls(case.source.parent)}{os.sep}", ""))
             return case.name, reason
         finally:
             bar.remove_task(task)
@@ -232,11 +244,15 @@ class Segmenter:
         """
         folder = self.output_dir / name
         recover(self.output_dir, name)
-        if self.overwrite or not folder.exists() or (earlier is not None and not _is_whole(folder)):
+        there = self.destination.names(name)
+        if self.overwrite or there is None or (earlier is not None and not _is_whole(there)):
             return False
         recorded = earlier
-        if recorded is None and (folder / "statistics.json").is_file():  # killed between the rename and the line
+        if recorded is None and "statistics.json" in there:  # killed between the rename and the line
+            self.destination.fetch([f"{name}/statistics.json"])
             recorded = read_json(folder / "statistics.json")
+        if recorded is None and self.destination.url is not None:  # killed during the upload
+            return False
         same = ("input_sha256", "bundle", "bundle_version", "weights_sha256", "recipe_sha256")
         if recorded is not None and all(recorded.get(key) == row[key] for key in same):
             if earlier is None:
@@ -260,6 +276,7 @@ class Segmenter:
         except OSError as error:
             reason = f"can't be written ({error.strerror}); free some space or choose another output"
             raise InputError(f"{self.output_dir}: {reason}") from error
+        self.destination.publish_case(case.name, last="statistics.json")
         seconds = {"read": loaded - start, **prediction.seconds, "write": time.monotonic() - predicted}
         return {
             "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
@@ -271,13 +288,12 @@ class Segmenter:
     def _note_failure(self, row: Mapping[str, Any], reason: str) -> None:
         try:
             self.manifest.append({"status": "failed", **row, "reason": reason})
-        except OSError:
+        except (OSError, RadsegError):
             _logger.warning("the manifest can't be written")
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole(names: set[str]) -> bool:
     """Whether a case's folder holds all its files; somebody may have taken one away."""
-    names = {file.name for file in folder.iterdir()}
     return {"preview.png", "statistics.json"} <= names and bool({"mask.nii.gz", "mask.png"} & names)
 
 

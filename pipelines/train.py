@@ -13,6 +13,7 @@ from ignite.engine import Engine
 from radseg.pipelines.bundle_loader import load_workflow, run_workflow
 from radseg.pipelines.checkpoint import Checkpoint
 from radseg.pipelines.errors import InputError, WeightsError
+from radseg.pipelines.io.destination import Destination
 
 _logger = logging.getLogger("radseg.training")
 
@@ -22,13 +23,13 @@ class Training:
     """What a training ended with.
 
     Attributes:
-        weights: state dict of the best epoch.
+        weights: state dict of the best epoch; a path or URL.
         epochs: epochs trained, those before a restart included.
         best_metric: validation metric of the best epoch.
         stopped_early: whether early stopping ended it.
     """
 
-    weights: Path
+    weights: Path | str
     epochs: int
     best_metric: float
     stopped_early: bool
@@ -59,17 +60,21 @@ def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool
     Called when data and network are known to be good, so that a training which can't start touches nothing.
 
     Args:
-        output_dir: folder of the run.
+        output_dir: folder of the run, or its URL.
         resume: go on with what is there.
         overwrite: delete the earlier run's files instead of moving them aside.
 
     Raises:
-        InputError: the folder can't be written.
+        InputError: the folder can't be written, or the store can't be reached.
         WeightsError: there is nothing to resume.
     """
-    folder = Path(output_dir).absolute()
+    destination = Destination(output_dir)
+    folder = destination.local.absolute()
+    destination.check_writable()
+    if resume:
+        destination.fetch(name for name in OWN if name != "tensorboard")
     if resume and not (folder / "last.pt").is_file():
-        raise WeightsError(f"{folder / 'last.pt'}: nothing to resume; start without --resume")
+        raise WeightsError(f"{destination}/last.pt: nothing to resume; start without --resume")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()
@@ -89,6 +94,10 @@ def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool
                     shutil.rmtree(path)
                 else:
                     path.unlink()
+        if not resume and overwrite:
+            destination.retract(OWN)
+        elif not resume and (moved_to := destination.set_aside(OWN)):
+            _logger.warning("an earlier training in %s is now in %s (--resume goes on)", destination, moved_to)
     except OSError as error:
         raise InputError(f"{folder}: can't be written ({error.strerror}); choose another --output_dir") from error
     return folder
@@ -105,11 +114,17 @@ def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False)
     checkpoint = next(handler for handler in handlers if isinstance(handler, Checkpoint))
     if not resume or checkpoint.restore(trainer):
         trainer.run()
+        with checkpoint.destination.kept_on_failure():
+            checkpoint.publish(OWN)
     # not asked of the engines, which know nothing when there was nothing left to train
     history = json.loads((checkpoint.output_dir / "history.json").read_text())
     return Training(
-        weights=checkpoint.output_dir / "model.pt",
+        weights=_weights(checkpoint.destination),
         epochs=len(history["epochs"]),
         best_metric=float(checkpoint.validator.state.best_metric),
         stopped_early=history["stopped_early"],
     )
+
+
+def _weights(destination: Destination) -> Path | str:
+    return destination.local / "model.pt" if destination.url is None else f"{destination}/model.pt"

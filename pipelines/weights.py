@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.io.local_copy import local_copy
 
 
 def sha256_of(file: Path | str) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
-    with Path(file).open("rb") as stream:
+    """Hexadecimal sha256 of the bytes of a file or of what is at a URL."""
+    with local_copy(file).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
@@ -27,6 +28,8 @@ def load_weights(network: torch.nn.Module, weights: Path | str | None, bundle_ro
             network.
     """
     bundle_root = Path(bundle_root)
+    if weights is not None:
+        weights = local_copy(weights, beside=(".sha256",))
     if weights is None or not Path(weights).is_file():
         raise WeightsError(_missing(weights, bundle_root))
     file = Path(weights)

@@ -8,10 +8,19 @@ import torch
 from openvino.tools.ovc import convert_impl, telemetry_stub, telemetry_utils
 from torch import Tensor, nn
 
-from radseg.networks import AttentionUNet, SpineFusionNet
+from radseg.networks import AttentionUNet, EncoderUNet, LungDeepLab, LungFCNN, LungUNet, SpineFusionNet
 from radseg.networks.spine_attention import SelfAttention
 
 NARROW = (4, 8, 16, 32, 64)
+
+
+def louder(net: LungDeepLab) -> LungDeepLab:
+    """The network with logits that vary; freshly built, its five scales of averaging leave next to nothing."""
+    with torch.no_grad():
+        net.output.weight.mul_(50)
+    return net
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "spine-2d": (lambda: SpineFusionNet(2, 1, 3, NARROW), (2, 1, 32, 48)),
     "spine-2d-padded": (lambda: SpineFusionNet(2, 1, 1, NARROW), (1, 1, 33, 41)),
@@ -19,6 +28,10 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "spine-3d-padded": (lambda: SpineFusionNet(3, 1, 3, NARROW), (1, 1, 17, 16, 20)),
     "lung-ct": (lambda: AttentionUNet(features=NARROW[:4], dropout=0.0), (2, 1, 32, 48)),
     "lung-ct-padded": (lambda: AttentionUNet(features=NARROW[:4]), (1, 1, 33, 41)),
+    "lung-xray-unet": (lambda: LungUNet(features=4), (1, 1, 33, 41)),
+    "lung-xray-fcnn": (lambda: LungFCNN(features=4), (1, 1, 33, 41)),
+    "lung-xray-deeplab": (lambda: louder(LungDeepLab(features=4)), (1, 1, 33, 41)),
+    "pelvis-xray": (lambda: EncoderUNet("mobilenetv2"), (4, 3, 96, 90)),
     # 2,145 keys of 8,385 positions, both sizes odd
     "pooled-attention": (lambda: SelfAttention(2, 8), (1, 8, 129, 65)),
 }

@@ -111,6 +111,44 @@ def test_a_folder_without_whole_pelvises_is_refused(tmp_path: Path) -> None:
         make_radiographs(tmp_path / "meshes", tmp_path / "out", progress=False)
 
 
+def test_two_surfaces_of_one_bone_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "meshes" / "sacrum").mkdir(parents=True)
+    for name in ("Sacrum7.vtk", "Sacrum7.vtk.gz"):
+        (tmp_path / "meshes" / "sacrum" / name).touch()
+    with pytest.raises(InputError, match=r"Sacrum7.vtk.gz: Sacrum7.vtk is sacrum 7 too; keep one"):
+        make_radiographs(tmp_path / "meshes", tmp_path / "out", progress=False)
+
+
+def test_what_is_no_chest_ct_is_refused(tmp_path: Path) -> None:
+    import nibabel as nib
+
+    slab, lungs = np.full((20, 20, 3), 40.0, np.float32), np.zeros((20, 20, 3), np.uint8)
+    slab[8:12, 8:12] = -850
+    lungs[8:12, 8:12] = 1
+    affine = np.diag([15.0, 15.0, 5.0, 1.0])
+    nib.save(nib.Nifti1Image(slab, affine), tmp_path / "ct.nii.gz")
+    write_mask(tmp_path / "lungs.nii.gz", lungs, affine)
+    with pytest.raises(InputError, match="reaches over 15 mm along the body, 100 mm are needed"):
+        make_radiographs(tmp_path / "ct.nii.gz", tmp_path / "out", mask=tmp_path / "lungs.nii.gz", progress=False)
+    Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / "picture.png")
+    Image.fromarray(255 * np.eye(16, dtype=np.uint8)).save(tmp_path / "mask.png")
+    with pytest.raises(InputError, match="is a picture"):
+        make_radiographs(tmp_path / "picture.png", tmp_path / "out", mask=tmp_path / "mask.png", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_bones_in_other_units_are_refused(tmp_path: Path) -> None:
+    corners = "0 0 0  1 0 0  0 1 0  0 0 1"
+    surface = f"# vtk DataFile Version 3.0\nmade\nASCII\nDATASET POLYDATA\nPOINTS 4 float\n{corners}\n"
+    surface += "POLYGONS 4 16\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n"
+    for part in ("left", "right", "sacrum"):
+        (tmp_path / "meshes" / part).mkdir(parents=True)
+        (tmp_path / "meshes" / part / f"{part}1.vtk").write_text(surface)
+    with pytest.raises(InputError, match=r"sacrum1.vtk: not a pelvis with its hip bones \(no hip socket"):
+        make_radiographs(tmp_path / "meshes", tmp_path / "out", progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["meshes"]
+
+
 def test_real_pelvises_become_x_rays_right_way_round(real_data: Path, tmp_path: Path) -> None:
     meshes = real_data / "pelvis" / "meshes"
     if not meshes.is_dir():

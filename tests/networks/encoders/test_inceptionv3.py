@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from radseg.networks.encoders.inceptionv3 import InceptionV3, Mixed
+from radseg.networks.encoders.inceptionv3 import InceptionV3, Mixed, mean_3x3
 from radseg.networks.encoders.shift_batch_norm import ShiftBatchNorm2d
 
 
@@ -72,6 +72,14 @@ def test_branches_are_concatenated_in_the_order_given():
     block = Mixed(first=nn.Identity(), second=nn.MaxPool2d(1), third=nn.ReLU())
     x = -torch.ones(1, 2, 3, 3)
     assert torch.equal(block(x), torch.cat([x, x, 0 * x], dim=1))
+
+
+def test_the_mean_at_an_edge_is_that_of_the_pixels_there_are():
+    x = torch.arange(12.0).reshape(1, 1, 3, 4)
+    mean = mean_3x3()(x)
+    assert mean.shape == x.shape
+    assert mean[0, 0, 0, 0] == x[0, 0, :2, :2].mean()
+    assert mean[0, 0, 1, 2] == x[0, 0, :, 1:].mean()
 
 
 def test_batch_norms_have_a_shift_and_no_scale(net):
