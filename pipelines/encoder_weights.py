@@ -18,6 +18,7 @@ import torch
 
 from radseg.networks.encoder_unet import EncoderUNet
 from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.io.local_copy import local_copy
 
 TABLES = Path(__file__).parent / "encoder_tables"
 KERAS_FILES = {
@@ -76,7 +77,7 @@ def load_encoder(network: EncoderUNet, file: Path | str | None) -> EncoderUNet:
         network: Takes images of three channels and was built with the padding of the file: "keras" for Keras files,
             "torch" for torchvision's. Its decoder stays as it is.
         file: A Keras HDF5 weights file of the classification model, with or without its top, or a torchvision state
-            dict; None returns the network untouched.
+            dict, or the URL of one; None returns the network untouched.
 
     Returns:
         The network.
@@ -87,7 +88,7 @@ def load_encoder(network: EncoderUNet, file: Path | str | None) -> EncoderUNet:
     """
     if file is None:
         return network
-    file = Path(file)
+    file = local_copy(file)
     encoder = network.encoder_name
     if not file.is_file():
         raise WeightsError(f"{file}: no such weights file; {encoder} takes {KERAS_FILES[encoder]}")

@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 
 from radseg.pipelines.console import tracked
+from radseg.pipelines.datalist import SPLITS
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import Volume, load_mask, load_volume
 from radseg.pipelines.io.volume import check_same_grid
 from radseg.pipelines.read_surface import read_surface
+from radseg.pipelines.splits import split_groups
 from radseg.transforms.radiography.attenuation import attenuation_per_mm
 from radseg.transforms.radiography.cone_beam import ConeBeam
 from radseg.transforms.radiography.film import expose, sample_exposure
@@ -26,6 +28,8 @@ from radseg.transforms.radiography.pelvis_radiograph import PelvisBones, Project
 from radseg.transforms.radiography.surface_thickness import close_holes
 
 Kind = Literal["auto", "chest", "pelvis"]
+_LARGEST = 4096  # pixels a side; an exposure of so many takes some 2 GB
+_SHORTEST_MM = 100.0  # along the body; less isn't a chest, and a slanting beam would find no height in it
 _BODY_HU = -300.0
 _AIR_HU = -1000.0
 _BEYOND_ENDS_MM = 60.0
@@ -90,9 +94,9 @@ def make_radiographs(
         InputError: a file can't be used, the labels don't occur, or `output` isn't an empty folder.
     """
     origin, folder = Path(source), Path(output)
-    if count < 1 or not 16 <= size <= 8192 or seed < 0:
+    if count < 1 or not 16 <= size <= _LARGEST or seed < 0:
         raise ConfigError(
-            f"count {count}, size {size}, seed {seed}: count ≥ 1, 16 ≤ size ≤ 8192 and seed ≥ 0 are needed"
+            f"count {count}, size {size}, seed {seed}: count ≥ 1, 16 ≤ size ≤ {_LARGEST} and seed ≥ 0 are needed"
         )
     if kind not in ("auto", "chest", "pelvis"):
         raise ConfigError(f"kind {kind!r} is unknown; there are auto, chest, pelvis")
@@ -144,7 +148,14 @@ def _chest(origin: Path, mask: str | Path | None, labels: Sequence[int] | None, 
     if mask is None:
         raise ConfigError(f"{origin}: an X-ray from a CT needs --mask FILE, labels on the CT's grid")
     ct, label = load_volume(origin), load_mask(mask)
+    if ct.is_picture:
+        raise InputError(f"{origin}: is a picture; an X-ray is computed from a CT volume")
     check_same_grid(origin, ct, Path(mask), label)
+    length_mm = float(np.abs(ct.affine_ras[2, :3]) @ ct.array.shape)
+    if length_mm < _SHORTEST_MM:
+        raise InputError(
+            f"{origin}: reaches over {length_mm:.0f} mm along the body, {_SHORTEST_MM:g} mm are needed; give a chest CT"
+        )
     counts = label.array != 0 if labels is None else np.isin(label.array, np.asarray(labels))
     if not counts.any():
         wanted = "any label" if labels is None else f"label {', '.join(map(str, labels))}"
@@ -246,8 +257,11 @@ def _pelvises(origin: Path) -> list[tuple[str, Take]]:
     for part in ("right", "left", "sacrum"):
         for file in sorted(origin.glob(f"{part}/*.vtk*")):
             found = re.search(r"(\d+)\.vtk(\.gz)?$", file.name)
-            if found:
-                files.setdefault(found[1], {})[part] = file
+            if found is None:
+                continue
+            other = files.setdefault(found[1], {}).setdefault(part, file)
+            if other != file:
+                raise InputError(f"{file}: {other.name} is {part} {found[1]} too; keep one of them")
     if not files:
         raise InputError(f"{origin}: no surfaces left/*.vtk, right/*.vtk, sacrum/*.vtk (or .vtk.gz); give their folder")
     for number, parts in files.items():
@@ -301,11 +315,10 @@ def _pelvis_beam(bones: PelvisBones, size: int, rng: np.random.Generator) -> Con
 
 def _splits(patients: list[str], seed: int) -> dict[str, str]:
     """70 % of the patients train, 10 % validate, 20 % test; fewer than three all train."""
-    order = np.random.default_rng(seed).permutation(len(patients))
-    test = round(0.2 * len(patients)) if len(patients) >= 3 else 0
-    validation = max(1, round(0.1 * len(patients))) if len(patients) >= 3 else 0
-    names = ["test"] * test + ["validation"] * validation + ["training"] * (len(patients) - test - validation)
-    return {patients[place]: name for place, name in zip(order, names, strict=True)}
+    if len(patients) < len(SPLITS):
+        return dict.fromkeys(patients, SPLITS[0])
+    sides = split_groups(dict.fromkeys(patients, 1), (70, 10, 20), seed)
+    return {patient: SPLITS[side] for patient, side in sides.items()}
 
 
 def _frame(size: int, rows_per_column: float) -> tuple[int, int]:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from radseg.pipelines.errors import InputError
 
 _KINDS = {"float": ">f4", "double": ">f8", "int": ">i4", "long": ">i8", "vtktypeint64": ">i8", "vtktypeint32": ">i4"}
-_LARGEST = 50_000_000
+_MOST_NUMBERS = 10_000_000
+_MOST_BYTES = 256 << 20  # unpacked: a bone has some ten thousand triangles, a few MB
 
 
 def read_surface(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -24,16 +25,16 @@ def read_surface(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.in
         Vertices (n, 3), in the file's own coordinates, and faces (m, 3), indices of their corners.
 
     Raises:
-        InputError: not there, cut off, no PolyData, or polygons that aren't triangles.
+        InputError: not there, cut off, too large, no PolyData, or polygons that aren't triangles.
     """
     try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
+        content = _unpacked(path)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; give a .vtk or .vtk.gz surface") from error
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: damaged or cut-off file ({error}); copy or download it again") from error
+    if len(content) > _MOST_BYTES:
+        raise InputError(f"{path}: more than {_MOST_BYTES >> 20} MB, too large for the surface of a bone; simplify it")
     if not content.startswith(b"# vtk DataFile Version"):
         raise InputError(f"{path}: not a legacy VTK file; save the surface as .vtk PolyData")
     try:
@@ -47,6 +48,17 @@ def read_surface(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.in
     if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < len(vertices):
         raise InputError(f"{path}: a triangle names a vertex that isn't there; export the surface again")
     return vertices, faces
+
+
+def _unpacked(path: Path) -> bytes:
+    """The file's content, or its beginning where that is too much."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        if not packed:
+            return file.read(_MOST_BYTES + 1)
+        with gzip.open(file) as stream:
+            return stream.read(_MOST_BYTES + 1)
 
 
 def _parsed(file: BinaryIO) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -97,7 +109,7 @@ def _named(file: BinaryIO, name: str, count: int, binary: bool) -> npt.NDArray[n
 
 
 def _numbers(file: BinaryIO, count: int, kind: str, binary: bool) -> npt.NDArray[np.float64]:
-    if not 0 <= count <= _LARGEST:
+    if not 0 <= count <= _MOST_NUMBERS:
         raise ValueError(f"claims {count} numbers")
     if binary:
         if kind.lower() not in _KINDS:

@@ -85,7 +85,7 @@ def test_a_picture_of_20_000_by_20_000_pixels_is_refused_before_it_takes_memory(
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0))
-    rows = zlib.compress(bytes(20_001 * 2_000), 9) * 1
+    rows = zlib.compress(bytes(20_001 * 2_000), 9)
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     _said(segment(picture), "picture.png", "20000")
@@ -140,7 +140,7 @@ def test_good_images_of_a_folder_are_done_beside_a_bad_one(
     shutil.copy(picture, folder / "good.png")
     (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     ended = segment(folder)
-    assert ended.code == 1 or "refused" in ended.err
+    assert ended.code == 1
     assert (tmp_path / "OUT" / "good" / "mask.png").is_file()
     assert "bad.png" in ended.err
 

@@ -19,8 +19,9 @@ class CleanLabel(Transform):
 
     A piece is a connected component with corners counted as contact (26 neighbours in 3D, 8 in 2D). First pieces
     below ``min_volume_mm3`` go, then all but the ``keep_largest`` largest; when that is done for every label, holes
-    are filled: background that a label encloses on all sides (in all three dimensions on a volume). Another label
-    inside a hole stays, other labels are never touched, and an empty mask stays empty.
+    are filled: background that a label encloses on all sides (in all three dimensions on a volume; (C, H, W, 1), a
+    radiograph or single slice, is the plane that it is). Another label inside a hole stays, other labels are never
+    touched, and an empty mask stays empty.
 
     The volume of a voxel is the determinant of the affine; of a 2D mask with a 4×4 affine that is area times slice
     thickness, of one with a 3×3 affine the area (mm²).
@@ -68,7 +69,8 @@ class CleanLabel(Transform):
             raise ValueError("label cleaning takes an integer mask; this one holds fractions or undefined values.")
         min_voxels = self.min_volume_mm3 / _voxel_volume_mm3(mask) if self.min_volume_mm3 else 0.0
         for channel in whole:
-            self._clean(channel, min_voxels)
+            # an axis of one voxel would open every hole to its sides
+            self._clean(channel[..., 0] if channel.ndim == 3 and channel.shape[2] == 1 else channel, min_voxels)
         out: torch.Tensor = convert_to_dst_type(whole, source, dtype=source.dtype)[0]
         return out
 

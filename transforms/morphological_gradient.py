@@ -21,20 +21,20 @@ class MorphologicalGradient(Transform):
 
     Args:
         size: pixels a side of the square around each pixel, odd.
-        times: how often it is applied; 2 gives the edges of the edges.
+        times: how often it is applied; 2 gives the edges of the edges, 0 leaves the image as it is.
         slice_axis: the axis along which planes are stacked in a 4-D tensor: −1 for (C, H, W, D), 1 for (B, C, H, W).
         eight_bit: make it an 8-bit picture first: values, which must lie in 0 to 255, are clipped to that range and
             rounded, and the result is uint8, as in a chain of OpenCV calls on a picture file.
 
     Raises:
-        ValueError: the size isn't odd and at least 3, ``times`` is below 1, or ``slice_axis`` names the first axis.
+        ValueError: the size isn't odd and at least 3, ``times`` is negative, or ``slice_axis`` names the first axis.
     """
 
     def __init__(self, size: int = 3, times: int = 1, slice_axis: int = -1, eight_bit: bool = False) -> None:
         if size < 3 or size % 2 == 0:
             raise ValueError(f"size must be an odd number of pixels of at least 3, got {size}.")
-        if times < 1:
-            raise ValueError(f"times must be at least 1, got {times}.")
+        if times < 0:
+            raise ValueError(f"times must be at least 0, got {times}.")
         self.size = size
         self.times = times
         self.slice_axis = checked_slice_axis(slice_axis)
@@ -53,7 +53,7 @@ class MorphologicalGradient(Transform):
         element = cv2.getStructuringElement(cv2.MORPH_RECT, (self.size, self.size))
         for _ in range(self.times):
             plane = cv2.morphologyEx(plane, cv2.MORPH_GRADIENT, element)
-        return plane
+        return plane if self.times else plane.copy()
 
 
 class MorphologicalGradientd(MapTransform):

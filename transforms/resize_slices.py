@@ -20,7 +20,7 @@ class ResizeSlices(InvertibleTransform):
 
     Linear interpolation is widened to the new pixel's size where the image shrinks, so that a radiograph of 3,000
     pixels keeps the mean of what becomes one pixel; MONAI's ``Resize`` either skips pixels or, with ``anti_aliasing``,
-    blurs the whole image first (23 s for 3,670 × 3,000 pixels, this 0.05 s). The outer borders stay in place.
+    blurs the whole image first, which takes a radiograph seconds where this takes hundredths. The outer borders stay.
 
     Works with ``Invertd``; the way back is linear, or nearest where this was.
 
@@ -111,7 +111,7 @@ def _resized(image: torch.Tensor, size: tuple[int, ...], mode: str) -> torch.Ten
             planes = F.interpolate(planes.to(torch.float32), size=size, mode="nearest-exact").to(dtype)
         values = planes[:, 0]
         if image.ndim == 4:
-            values = values.unflatten(0, (image.shape[0], image.shape[3])).movedim(1, -1).contiguous()
+            values = values.reshape(image.shape[0], image.shape[3], *size).movedim(1, -1).contiguous()
     out: torch.Tensor = convert_to_dst_type(values, image, dtype=values.dtype)[0]
     return out
 

@@ -11,7 +11,6 @@ from radseg.networks.arguments import positive_integer
 from radseg.networks.encoders.same_padding import (
     Convention,
     Padding,
-    SameAvgPool2d,
     SameConv2d,
     SameMaxPool2d,
     choose_convention,
@@ -56,13 +55,18 @@ class Mixed(nn.Module):
         return cat([branch(x_bchw) for branch in self.children()], dim=1)
 
 
+def mean_3x3() -> nn.AvgPool2d:
+    """Mean over 3×3 pixels, which Keras takes without those beyond the edge."""
+    return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+
+
 def mixed_5x5(in_channels: int, pool_channels: int) -> Mixed:
     """Block of the 1/8 scale: 1×1, 5×5, two 3×3, pooling; 224 + `pool_channels` channels."""
     return Mixed(
         branch1x1=ConvBNReLU(in_channels, 64, 1),
         branch5x5=nn.Sequential(ConvBNReLU(in_channels, 48, 1), ConvBNReLU(48, 64, 5)),
         branch3x3dbl=nn.Sequential(ConvBNReLU(in_channels, 64, 1), ConvBNReLU(64, 96, 3), ConvBNReLU(96, 96, 3)),
-        branch_pool=nn.Sequential(SameAvgPool2d(3, 1), ConvBNReLU(in_channels, pool_channels, 1)),
+        branch_pool=nn.Sequential(mean_3x3(), ConvBNReLU(in_channels, pool_channels, 1)),
     )
 
 
@@ -81,7 +85,7 @@ def mixed_7x7(width: int) -> Mixed:
             ConvBNReLU(width, width, column),
             ConvBNReLU(width, 192, row),
         ),
-        branch_pool=nn.Sequential(SameAvgPool2d(3, 1), ConvBNReLU(768, 192, 1)),
+        branch_pool=nn.Sequential(mean_3x3(), ConvBNReLU(768, 192, 1)),
     )
 
 
@@ -95,7 +99,7 @@ def mixed_fork(in_channels: int) -> Mixed:
         branch1x1=ConvBNReLU(in_channels, 320, 1),
         branch3x3=nn.Sequential(ConvBNReLU(in_channels, 384, 1), fork()),
         branch3x3dbl=nn.Sequential(ConvBNReLU(in_channels, 448, 1), ConvBNReLU(448, 384, 3), fork()),
-        branch_pool=nn.Sequential(SameAvgPool2d(3, 1), ConvBNReLU(in_channels, 192, 1)),
+        branch_pool=nn.Sequential(mean_3x3(), ConvBNReLU(in_channels, 192, 1)),
     )
 
 

@@ -7,7 +7,6 @@ further up and left; weights trained with one convention blur and shift features
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -165,26 +164,3 @@ class SameMaxPool2d(nn.Module):
         """(batch, c, h, w) to (batch, c, ceil(h / stride), ceil(w / stride))."""
         kernel, stride = (self.kernel_size, self.kernel_size), (self.stride, self.stride)
         return F.max_pool2d(pad_same(x_bchw, kernel, stride, value=float("-inf")), kernel, stride)
-
-
-class SameAvgPool2d(nn.Module):
-    """Mean over a square window; the padding isn't counted.
-
-    Args:
-        kernel_size: Rows and columns of the window.
-        stride: Pixels from one output to the next.
-    """
-
-    def __init__(self, kernel_size: int, stride: int) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = stride
-
-    def forward(self, x_bchw: Tensor) -> Tensor:
-        """(batch, c, h, w) to (batch, c, ceil(h / stride), ceil(w / stride))."""
-        kernel, stride = (self.kernel_size, self.kernel_size), (self.stride, self.stride)
-        if self.stride == 1 and self.kernel_size % 2:  # the padding is symmetric, which torch counts by itself
-            return F.avg_pool2d(x_bchw, kernel, stride, padding=self.kernel_size // 2, count_include_pad=False)
-        inside = torch.ones_like(x_bchw[:1, :1])
-        share = F.avg_pool2d(pad_same(inside, kernel, stride), kernel, stride)
-        return F.avg_pool2d(pad_same(x_bchw, kernel, stride), kernel, stride) / share

@@ -1,5 +1,6 @@
 """One picture of a case: three planes through the labels, their outlines, and what they mean."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ COLORS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7")
 
 
 _MOST_PIXELS = 2000
+_CHARACTERS_PER_INCH = 9
 
 
 def save_preview(
@@ -73,7 +75,8 @@ def save_preview(
         axes.set_title("" if volume.is_picture else view.name, color="white", fontsize=10)
         axes.set_xticks([])
         axes.set_yticks([])
-    figure.suptitle(title, color="white", fontsize=12, parse_math=False)
+    wrapped = textwrap.fill(title, int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
+    figure.suptitle(wrapped, color="white", fontsize=12, parse_math=False)
     handles = [
         Patch(color=COLORS[(value - 1) % len(COLORS)], label=_legend(name, statistics["labels"][name]))
         for value, name in enumerate(labels, start=1)

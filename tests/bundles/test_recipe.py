@@ -37,6 +37,10 @@ def test_what_the_three_share_has_one_default(bundle: str) -> None:
         "spacing_mm",
         "roi_size",
         "image_size",
+        "blur_size",
+        "gradient_size",
+        "gradient_times",
+        "encoder_padding",
         "clahe_clip_limit",
         "clahe_tiles",
         "spatial_dims",
@@ -45,6 +49,13 @@ def test_what_the_three_share_has_one_default(bundle: str) -> None:
     train, evaluate, inference = (_read(bundle, config) for config in ("train", "evaluate", "inference"))
     for key in shared:
         assert train.get(key) == evaluate.get(key) == inference.get(key), key
+
+
+@pytest.mark.parametrize("bundle", NAMES)
+def test_a_probability_becomes_a_mask_by_one_set_of_numbers(bundle: str) -> None:
+    numbers = ("threshold", "local_block", "local_offset", "local_floor", "opening", "closing", "sw_batch_size")
+    evaluate, inference = (_read(bundle, config) for config in ("evaluate", "inference"))
+    assert [evaluate.get(number) for number in numbers] == [inference.get(number) for number in numbers]
 
 
 @pytest.mark.parametrize("bundle", NAMES)

@@ -75,6 +75,14 @@ def assert_filled(filled: EncoderUNet, tensors: dict[str, torch.Tensor]) -> None
     assert all(torch.equal(state[name], values) for name, values in tensors.items())
 
 
+def test_a_file_in_a_store_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = random_tensors("mobilenetv2")
+    file = write_keras(tmp_path / "w.h5", keras_layers("mobilenetv2", tensors))
+    stored = {"az://weights/mobilenet.h5": file}
+    monkeypatch.setattr("radseg.pipelines.encoder_weights.local_copy", stored.__getitem__)
+    assert_filled(load_encoder(network("mobilenetv2"), "az://weights/mobilenet.h5"), tensors)
+
+
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_the_published_keras_file_fills_every_tensor_of_the_encoder(encoder: str, tmp_path: Path) -> None:
     tensors = random_tensors(encoder)

@@ -77,6 +77,15 @@ def test_a_closed_hole_is_filled_and_a_tunnel_is_not() -> None:
     assert torch.equal(CleanLabel(fill_holes=True)(mask).as_tensor(), mask)
 
 
+def test_a_hole_in_a_radiograph_or_single_slice_is_filled() -> None:
+    mask = torch.zeros(1, 7, 8, 1, dtype=torch.uint8)
+    mask[0, 1:6, 1:6] = 1
+    mask[0, 3, 3] = 0
+    filled = CleanLabel(fill_holes=True)(mask)
+    assert filled.shape == mask.shape
+    assert filled.sum() == 25
+
+
 def test_another_label_inside_a_hole_stays() -> None:
     mask = torch.zeros(1, 7, 7, dtype=torch.uint8)
     mask[0, 1:6, 1:6] = 1

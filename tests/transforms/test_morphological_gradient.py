@@ -30,6 +30,14 @@ def test_twice_gives_the_edges_of_the_edges() -> None:
     assert torch.equal(MorphologicalGradient(5, times=2)(image), once(once(image)))
 
 
+def test_zero_times_leaves_the_image_as_it_is_in_memory_of_its_own() -> None:
+    image = grey(1, 6, 7, 1)
+    same = MorphologicalGradient(times=0)(image)
+    assert torch.equal(same, image)
+    same.zero_()
+    assert image.any()
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_it_is_dilation_minus_erosion(dtype: torch.dtype) -> None:
     image = grey(1, 30, 41).to(dtype)
@@ -68,7 +76,7 @@ def test_eight_bits_on_request_clip_and_round_first() -> None:
     assert edges.tolist() == [[[255, 255, 0]]]
 
 
-@pytest.mark.parametrize("wrong", [{"size": 4}, {"size": 1}, {"times": 0}, {"slice_axis": 0}])
+@pytest.mark.parametrize("wrong", [{"size": 4}, {"size": 1}, {"times": -1}, {"slice_axis": 0}])
 def test_impossible_arguments_are_refused_at_construction(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
         MorphologicalGradient(**wrong)  # type: ignore[arg-type]

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from radseg.transforms.radiography.implicit_shapes import Grid, Point, cone, ellipsoid, joined
+from radseg.transforms.radiography.surface_normals import outward_normals
 
 _SOCKET_RADII_MM = torch.arange(20.0, 33.0, 1.0, dtype=torch.float64)
+_SLACK_MM = 4.0  # how far the fitted sphere may leave the radii that are voted for
 _VOTE_MM = 3.0
 
 
@@ -22,16 +24,11 @@ def fit_socket(vertices_ras: torch.Tensor, faces: torch.Tensor) -> tuple[torch.T
     Args:
         vertices_ras: (n, 3), mm, of one hip bone.
         faces: (m, 3).
+
+    Raises:
+        ValueError: no part of the surface is a hollow sphere of that size: no hip bone, or not in mm.
     """
-    corners = vertices_ras[faces]
-    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    middle = vertices_ras.mean(dim=0)
-    if float((normals * (corners[:, 0] - middle)).sum()) < 0:
-        normals = -normals
-    summed = torch.zeros_like(vertices_ras)
-    for corner in range(3):
-        summed.index_add_(0, faces[:, corner], normals)
-    outward = torch.nn.functional.normalize(summed, dim=1)
+    outward = outward_normals(vertices_ras, faces)
     votes = vertices_ras[:, None] + _SOCKET_RADII_MM.to(vertices_ras)[:, None] * outward[:, None]
     cells = torch.floor((votes - votes.amin(dim=(0, 1))) / _VOTE_MM).to(torch.int64)
     # neighbouring cells count together, as the true centre may lie at a cell's side
@@ -56,6 +53,9 @@ def fit_socket(vertices_ras: torch.Tensor, faces: torch.Tensor) -> tuple[torch.T
         solution = torch.linalg.lstsq(system, (points**2).sum(dim=1, keepdim=True)).solution[:, 0]
         centre = centre + solution[:3]
         radius = math.sqrt(float(solution[3] + solution[:3] @ solution[:3]))
+    smallest, largest = float(_SOCKET_RADII_MM[0]) - _SLACK_MM, float(_SOCKET_RADII_MM[-1]) + _SLACK_MM
+    if not smallest <= radius <= largest:
+        raise ValueError(f"no hip socket of {smallest:g} to {largest:g} mm radius in it; coordinates must be in mm.")
     return centre, radius
 
 

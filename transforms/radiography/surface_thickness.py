@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from radseg.transforms.radiography.cone_beam import ConeBeam
+from radseg.transforms.radiography.surface_normals import outward_normals
 
 _PAIRS_AT_ONCE = 1 << 21
 _PER_MM = float(1 << 24)  # depths are added up as integers of 6e-8 mm
@@ -100,14 +101,7 @@ def moved_inwards(vertices: torch.Tensor, faces: torch.Tensor, distance_mm: floa
 
     Where the surface is thinner than the shell it turns inside out, which `chord_lengths` counts as nothing.
     """
-    corners = vertices[faces.to(torch.int64)]
-    normals = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    if float((normals * corners[:, 0]).sum()) < 0:  # six times the volume, signed
-        normals = -normals
-    summed = torch.zeros_like(vertices)
-    for corner in range(3):
-        summed.index_add_(0, faces[:, corner].to(torch.int64), normals)
-    return vertices - distance_mm * torch.nn.functional.normalize(summed, dim=1)
+    return vertices - distance_mm * outward_normals(vertices, faces)
 
 
 def _projected(vertices_ras: torch.Tensor, beam: ConeBeam) -> tuple[torch.Tensor, torch.Tensor]:

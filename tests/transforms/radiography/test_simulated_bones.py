@@ -1,6 +1,7 @@
 """The simulated surroundings of a pelvis: a femur's head in the socket's sphere, tissue that varies with the seed."""
 
 import numpy as np
+import pytest
 import torch
 
 from radseg.transforms.radiography.implicit_shapes import Grid, cone, ellipsoid, joined, smooth_noise
@@ -52,6 +53,13 @@ def test_the_socket_is_found_in_a_block_with_a_hollow() -> None:
     centre, radius = fit_socket(torch.cat([vertices, back]), faces)
     assert torch.allclose(centre, torch.tensor([100.0, 0, 0], dtype=torch.float64), atol=1.0)
     assert abs(radius - 25) < 1
+
+
+@pytest.mark.parametrize("size", [0.05, 50.0])
+def test_a_bone_without_a_socket_or_in_other_units_is_refused(size: float) -> None:
+    vertices = size * torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
+    with pytest.raises(ValueError, match="no hip socket of 16 to 36 mm radius in it; coordinates must be in mm"):
+        fit_socket(vertices, torch.tensor([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]]))
 
 
 def test_a_femur_lies_around_its_head_and_goes_outwards_and_down() -> None:

@@ -112,4 +112,6 @@ def test_the_inside_of_a_shell_is_thinner_on_both_sides() -> None:
     vertices, faces = closed_surfaces.sphere(50.0)
     core = moved_inwards(vertices, faces, 2.0)
     assert float((torch.linalg.vector_norm(core, dim=1) - 48).abs().max()) < 0.01
+    far = torch.tensor([500.0, -300.0, 900.0])
+    assert torch.allclose(core, moved_inwards(vertices + far, faces, 2.0) - far, atol=1e-4)
     assert torch.allclose(core, moved_inwards(vertices, faces.flip(1), 2.0))
