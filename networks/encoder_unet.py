@@ -80,6 +80,8 @@ class EncoderUNet(nn.Module):
         self.in_channels = positive_integer("in_channels", in_channels)
         self.out_channels = positive_integer("out_channels", out_channels)
         self.encoder_name, self.padding = name, padding
+        if padding == "torch":  # of no size: a name in the state dict, so that weights of one form never fit the other
+            self.register_buffer("torch_padding", torch.empty(0))
         self.encoder = ENCODERS[name](self.in_channels, padding)
         *skips, bottom = self.encoder.channels
         self.center = KerasDoubleConv(bottom, bottom) if isinstance(self.encoder, VGG16) else nn.Identity()

@@ -40,7 +40,7 @@ class Radiograph:
 
 def chest_radiographs(case: LungCase) -> dict[str, Radiograph]:
     """Return the radiographs of a patient by view; the mask is the shadow of both lungs, behind the heart too."""
-    slices = round(case.grid.shape[2] * case.grid.spacing_mm[2] / _CHEST_SLICE_MM) + 16
+    slices = round(case.grid.shape[2] * case.grid.spacing_mm[2] / _CHEST_SLICE_MM) + 36
     grid = replace(
         case.grid,
         shape=(*case.grid.shape[:2], slices),

@@ -169,11 +169,20 @@ def test_the_torchvision_form_takes_the_same_weights(encoder):
     with torch.device("meta"):
         keras, torchvision = (EncoderUNet(encoder, padding=padding) for padding in ("keras", "torch"))
     shapes = [{key: tensor.shape for key, tensor in net.state_dict().items()} for net in (keras, torchvision)]
+    assert shapes[1].pop("torch_padding") == (0,)  # holds nothing; see the next test
     assert shapes[0] == shapes[1]
     eps = {m.eps for m in torchvision.encoder.modules() if isinstance(m, nn.BatchNorm2d)}
     # torchvision builds EfficientNet-B3 with eps 1e-5 too: only B5 to B7 have another.
     assert eps == (set() if encoder == "vgg16" else {1e-5})
     assert {m.eps for m in torchvision.decoder.modules() if isinstance(m, nn.BatchNorm2d)} == {1e-3}
+
+
+def test_trained_weights_of_one_form_never_load_into_the_other():
+    keras, torchvision = (EncoderUNet(SMALLEST, padding=padding) for padding in ("keras", "torch"))
+    with pytest.raises(RuntimeError, match="torch_padding"):
+        keras.load_state_dict(torchvision.state_dict())
+    with pytest.raises(RuntimeError, match="torch_padding"):
+        torchvision.load_state_dict(keras.state_dict())
 
 
 @pytest.mark.parametrize(
