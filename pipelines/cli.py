@@ -246,8 +246,8 @@ def data_check(
 @_verb
 def data_import(
     layout: Annotated[str, typer.Argument(help=_LAYOUTS)],
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="The dataset as it was downloaded.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="New folder for datalist.json.")],
+    source: Annotated[str, typer.Argument(metavar="DIR", help="The dataset as it was downloaded; folder or URL.")],
+    output: Annotated[str, typer.Argument(metavar="OUT", help="New folder or URL for datalist.json.")],
     split: Annotated[str, typer.Option(help="patient; slice or image as in the papers; published.")] = "patient",
     ratios: Annotated[str | None, typer.Option(help="Such as 70/10/20; the layout's own otherwise.")] = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Folds of a cross-validation.")] = None,
@@ -293,9 +293,9 @@ def data_import(
 @data.command("drr")
 @_verb
 def data_drr(
-    source: Annotated[Path, typer.Argument(help="A CT, or a folder with surfaces in left/, right/ and sacrum/.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New folder.")],
-    mask: Annotated[Path | None, typer.Option(help="The CT's label image.")] = None,
+    source: Annotated[str, typer.Argument(help="A CT, or a folder with surfaces in left/, right/ and sacrum/.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="New folder or URL.")],
+    mask: Annotated[str | None, typer.Option(help="The CT's label image.")] = None,
     labels: Annotated[str | None, typer.Option(help="The values of it that count, such as 10,11,12.")] = None,
     count: Annotated[int, typer.Option(min=1, help="X-rays per CT or pelvis.")] = 1,
     size: Annotated[int, typer.Option(help="Pixels of the longer side.")] = 512,

@@ -13,6 +13,9 @@ from typing import Any
 from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import SPLITS
 from radseg.pipelines.errors import InputError
+from radseg.pipelines.io.destination import made_at
+from radseg.pipelines.io.local_copy import local_copy, urls_in_errors
+from radseg.pipelines.io.storage_url import child, is_remote
 from radseg.pipelines.layouts import Found, Item, Layout, MadeLabel, layout_named
 from radseg.pipelines.layouts.folders import listed, suffix_of
 from radseg.pipelines.layouts.output_folder import earlier_import, see_free, written_whole
@@ -24,6 +27,7 @@ LEAK = (
     "results on this split don't hold for unseen patients"
 )
 
+_DATALIST = "datalist.json"
 _DETACHED = (".mhd", ".nhdr")
 
 
@@ -32,7 +36,7 @@ class Report:
     """What `import_dataset` wrote.
 
     Attributes:
-        datalist: the file.
+        datalist: the file, or its URL.
         layout: name of the layout.
         images: number of images in each split.
         patients: number of patients in each split.
@@ -45,7 +49,7 @@ class Report:
         warnings: what was left out or guessed, one line each.
     """
 
-    datalist: Path
+    datalist: Path | str
     layout: str
     images: Mapping[str, int]
     patients: Mapping[str, int]
@@ -91,15 +95,15 @@ def import_dataset(
 
     Args:
         layout: a name in `radseg.pipelines.layouts.LAYOUTS`.
-        source: the data set's folder.
-        output: folder of the result; may be `source`.
+        source: the data set's folder or URL.
+        output: folder of the result, which may be `source`, or a URL.
         split: `patient` keeps a patient on one side; `slice` or `image` deals single images, as the papers did;
             `published` takes the data set's own.
         ratios: training, validation and test, such as (70, 10, 20) or "70/10/20"; with folds also two numbers, of
             which the second is the test's, and validation is the first fold. The layout's own if not given.
         folds: cross-validation folds over training and validation; the layout's own if neither is given.
         seed: of the split.
-        copy: copies the images and labels into `output/images` and `output/labels`.
+        copy: copies the images and labels into `output/images` and `output/labels`; always with a URL.
         overwrite: replaces what an earlier import wrote to `output`.
         progress: show bars.
         options: of the layout, see its module.
@@ -111,9 +115,13 @@ def import_dataset(
     kind = layout_named(layout)
     if split not in SPLIT_BY:
         raise InputError(f"split {split!r} is unknown; there are {', '.join(SPLIT_BY)}")
-    for place in (str(source), str(output)):
-        if "://" in place:
-            raise InputError(f"{place}: only local folders can be imported from and to; fetch the data set first")
+    if is_remote(source) or is_remote(output):
+        with urls_in_errors(), made_at(output, _DATALIST) as folder:
+            report = import_dataset(
+                layout, local_copy(source), folder, split=split, ratios=ratios, folds=folds, seed=seed, copy=True,
+                overwrite=overwrite, progress=progress, **options,
+            )  # fmt: skip
+        return replace(report, datalist=child(output, _DATALIST))
     source, output = Path(source), Path(output)
     chosen, folds = _proportions(kind, split, ratios, folds)
     earlier = earlier_import(output, overwrite)
@@ -144,11 +152,11 @@ def import_dataset(
             **{side: [_entry(one, output) for one in placed if one.split == side] for side in SPLITS},
         }
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-        (part / "datalist.json").write_text(text, encoding="utf-8")
+        (part / _DATALIST).write_text(text, encoding="utf-8")
     patients = {side: len({one.item.patient for one in placed if one.split == side}) for side in SPLITS}
     images = {side: sum(one.split == side for one in placed) for side in SPLITS}
     return Report(
-        *(output / "datalist.json", kind.name, images, patients, split, chosen, folds, seed, made, leak),
+        *(output / _DATALIST, kind.name, images, patients, split, chosen, folds, seed, made, leak),
         warnings=tuple(warnings),
     )
 

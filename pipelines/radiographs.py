@@ -4,7 +4,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +17,10 @@ from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import SPLITS
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import Volume, load_mask, load_volume
+from radseg.pipelines.io.destination import made_at
+from radseg.pipelines.io.local_copy import local_copy, urls_in_errors
+from radseg.pipelines.io.storage_url import is_remote
+from radseg.pipelines.io.storage_url import place as placed
 from radseg.pipelines.io.volume import check_same_grid
 from radseg.pipelines.read_surface import read_surface
 from radseg.pipelines.splits import split_groups
@@ -45,12 +49,12 @@ class Made:
     """What `make_radiographs` wrote.
 
     Attributes:
-        folder: the dataset's folder, with images/, masks/ and datalist.json.
+        folder: the dataset's folder or URL, with images/, masks/ and datalist.json.
         items: number of X-rays in each split.
         mask: what the masks cover, in words.
     """
 
-    folder: Path
+    folder: Path | str
     items: dict[str, int]
     mask: str
 
@@ -78,8 +82,8 @@ def make_radiographs(
       name), in simulated soft tissue. The mask is where a ray meets a hip bone or the sacrum.
 
     Args:
-        source: a CT (a file or the folder of a series), or a folder of pelvic surfaces.
-        output: a new or empty folder.
+        source: a CT (a file or the folder of a series), or a folder of pelvic surfaces; path or URL.
+        output: a new or empty folder, or a URL.
         kind: "chest" or "pelvis"; "auto" takes pelvis where the surface folders are.
         mask: for a CT, the label image on its grid.
         labels: the values of `mask` that count; None for all but 0.
@@ -93,7 +97,15 @@ def make_radiographs(
         ConfigError: an impossible count, size or kind, or a CT without a mask.
         InputError: a file can't be used, the labels don't occur, or `output` isn't an empty folder.
     """
-    origin, folder = Path(source), Path(output)
+    if is_remote(output):
+        with urls_in_errors(), made_at(output, "datalist.json") as staging:
+            made = make_radiographs(
+                source, staging, kind=kind, mask=mask, labels=labels, count=count, seed=seed, size=size, device=device,
+                progress=progress,
+            )  # fmt: skip
+        return replace(made, folder=placed(output))
+    origin, folder = local_copy(source), Path(output)
+    mask = None if mask is None else local_copy(mask)
     if count < 1 or not 16 <= size <= _LARGEST or seed < 0:
         raise ConfigError(
             f"count {count}, size {size}, seed {seed}: count ≥ 1, 16 ≤ size ≤ {_LARGEST} and seed ≥ 0 are needed"

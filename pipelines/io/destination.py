@@ -175,6 +175,25 @@ class Destination:
         return self._listed
 
 
+@contextmanager
+def made_at(output: str | Path, last: str) -> Iterator[Path]:
+    """The folder to make a data set in; for a URL a local one, uploaded when the block ends, `last` as the last file.
+
+    Raises:
+        InputError: `last` is at the URL already, or the store can't be reached or doesn't take the files.
+        ConfigError: credentials are missing or wrong.
+    """
+    place = Destination(output)
+    if place.url is not None:
+        if place.has(last):
+            raise InputError(f"{place}: holds a {last} already; choose another folder")
+        place.check_writable()
+    yield place.local
+    with place.kept_on_failure():
+        files = [path.relative_to(place.local).as_posix() for path in place.local.rglob("*") if path.is_file()]
+        place.publish(sorted(files, key=lambda name: (name == last, name)))
+
+
 def _holds_files(url: str) -> bool:
     try:
         return bool(list_files(url)[1])

@@ -18,6 +18,11 @@ def is_url(value: object) -> bool:
     return isinstance(value, str) and _URL.fullmatch(value) is not None
 
 
+def is_remote(value: str | Path) -> bool:
+    """Whether a path or URL lies in a store, so that it has to be fetched or uploaded to."""
+    return isinstance(place(value), str)
+
+
 def place(value: str | Path) -> Path | str:
     """A local path, or the URL of a store in its plain form (no double or trailing slashes).
 

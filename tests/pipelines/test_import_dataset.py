@@ -309,12 +309,15 @@ def test_a_wrong_path_is_told(source: str, output: str, message: str, pairs: Pat
         _import(tmp_path / source, tmp_path / output)
 
 
-@pytest.mark.parametrize("place", ["az://container/data", "s3://bucket/data"])
-def test_a_store_is_not_imported_from_directly(place: str, pairs: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="only local folders can be imported"):
-        import_dataset("folder-of-pairs", place, tmp_path / "out", progress=False)
-    with pytest.raises(InputError, match="only local folders can be imported"):
-        import_dataset("folder-of-pairs", pairs, place, progress=False)
+def test_a_store_is_imported_into_and_from(pairs: Path, tmp_path: Path) -> None:
+    url = f"memory://{tmp_path.name}"
+    report = import_dataset("folder-of-pairs", pairs, f"{url}/copied", progress=False)
+    assert report.datalist == f"{url}/copied/datalist.json"
+    there = read_datalist(f"{url}/copied/datalist.json", f"{url}/copied", "training", None)
+    assert len(there) == report.images["training"] > 0
+    back = import_dataset("folder-of-pairs", f"{url}/copied", tmp_path / "back", labels="labels", progress=False)
+    assert back.images == report.images
+    assert len(list((tmp_path / "back" / "images").iterdir())) == sum(back.images.values())
 
 
 def test_a_header_without_its_voxels_is_not_copied(tmp_path: Path) -> None:

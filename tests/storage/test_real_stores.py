@@ -142,6 +142,26 @@ def test_weights_whose_recorded_sha256_is_another_are_refused(
     assert f"error: {weights}: sha256 is" in ended.err
 
 
+def test_a_downloaded_dataset_is_imported_from_a_container_into_another(
+    box: Any, radseg: Callable[..., Any], tmp_path: Path
+) -> None:
+    for image in sorted((SAMPLES.parent / "pelvis_xray" / "imagesTr").iterdir()):
+        box.put(f"raw/images/{image.name}", image)
+        box.put(f"raw/masks/{image.name}", image.parents[1] / "labelsTr" / image.name)
+    ended = radseg("data", "import", "folder-of-pairs", f"{box.url}/raw", f"{box.url}/ready")
+    assert ended.code == 0, ended.err
+    assert f"{box.url}/ready/datalist.json" in ended.out
+    content = json.loads(box.read("ready/datalist.json"))
+    assert [len(content[split]) for split in ("training", "validation", "test")] == [7, 1, 2]
+    assert {f"ready/{item['image']}" for item in content["training"]} <= set(box.names())
+    assert radseg("data", "check", f"{box.url}/ready", "-q").code == 0
+    again = radseg("data", "import", "folder-of-pairs", f"{box.url}/raw", f"{box.url}/ready")
+    assert again.code == 1
+    assert "holds a datalist.json already" in again.err
+    empty = radseg("data", "import", "folder-of-pairs", f"{box.url}/nothing", tmp_path / "out")
+    assert (empty.code, (tmp_path / "out").exists()) == (1, False)
+
+
 @pytest.mark.parametrize("what", ["dataset", "image", "empty", "datalist"])
 def test_what_isnt_there_is_one_line(box: Any, radseg: Callable[..., Any], what: str) -> None:
     box.put("data/datalist.json", b'{"training": [{"image": "gone.png"}], "validation": [], "test": []}')
