@@ -49,6 +49,37 @@ def test_real_slices_get_a_mask_of_their_size(real_data: Path, run: Callable[...
             assert set(np.unique(np.asarray(mask))) <= {0, 255}
 
 
+def test_real_radiographs_get_a_mask_of_their_size(
+    real_data: Path, small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path
+) -> None:
+    by_mode: dict[str, Path] = {}
+    for file in sorted((real_data / "chest_xray" / "images").iterdir()):
+        with Image.open(file) as image:
+            by_mode.setdefault(image.mode, file)
+    assert {"L", "RGB"} <= set(by_mode)
+    settings = {"weights": str(small_weights["lung_xray"]), "progress": False, **small["lung_xray"]}
+    batch = segment("lung_xray", list(by_mode.values()), tmp_path / "OUT", **settings)
+    assert not batch.failed
+    for file in by_mode.values():
+        with Image.open(file) as source, Image.open(batch.output_dir / file.stem / "mask.png") as mask:
+            assert mask.size == source.size
+
+
+def test_a_real_dx_file_and_its_jpeg_give_nearly_one_mask(
+    real_data: Path, small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path
+) -> None:
+    # of the six published pairs 331_DDH_1 shows two children; JPEG and JPEG 2000 differ by up to 9 of 255 grey values
+    folder = real_data / "pelvis" / "infant_xray"
+    settings = {"weights": str(small_weights["pelvis_xray"]), "progress": False, **small["pelvis_xray"]}
+    for name in ("331_DDH_10", "331_DDH_107"):
+        batch = segment("pelvis_xray", [folder / f"{name}.jpg", folder / f"{name}.dcm"], tmp_path / name, **settings)
+        jpeg, dicom = (
+            np.asarray(Image.open(batch.output_dir / case / "mask.png")) > 0 for case in sorted(batch.done, key=len)
+        )
+        assert jpeg.any()
+        assert (jpeg != dicom).mean() < 0.03
+
+
 def test_hard_series_are_segmented_or_refused_by_name(real_data: Path, run: Callable[..., Any]) -> None:
     batch = run("spine", real_data / "dicom" / "dicom2nifti_failing")
     assert batch.done
