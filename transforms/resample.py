@@ -8,16 +8,15 @@ import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor, get_track_meta
-from monai.transforms import InvertibleTransform, MapTransform
-from monai.transforms.utils import scale_affine
-from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
+from monai.utils import convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
+
+from radseg.transforms.regrid import Regrid, Regridd, checked_mode
 
 _LINEAR_BY_DIMS = {1: "linear", 2: "bilinear", 3: "trilinear"}
-_MODES = ("linear", "nearest")
 _SAME_SPACING = 1e-3  # relative; above what float32 headers differ by, below any real difference of grids
 
 
-class ResampleToSpacing(InvertibleTransform):
+class ResampleToSpacing(Regrid):
     """Resample an image to a spacing in mm; the new affine is exact.
 
     The outer borders of the first and last voxel stay where they are in the world, so that the inverse covers every
@@ -41,7 +40,7 @@ class ResampleToSpacing(InvertibleTransform):
         if not spacing or not all(s > 0 for s in spacing):
             raise ValueError(f"spacing_mm must be positive, got {spacing_mm}.")
         self.spacing_mm = tuple(float(s) for s in spacing)
-        self.mode = _checked_mode(mode)
+        self.mode = checked_mode(mode)
 
     def __call__(
         self, image: torch.Tensor, mode: str | None = None, spatial_size: Sequence[int] | None = None
@@ -57,33 +56,16 @@ class ResampleToSpacing(InvertibleTransform):
             TypeError: the image is no ``MetaTensor``, so its spacing isn't known.
             ValueError: the affine has a zero or undefined spacing, or ``spacing_mm`` another number of axes.
         """
-        mode = self.mode if mode is None else _checked_mode(mode)
+        mode = self.mode if mode is None else checked_mode(mode)
         source_spacing = spacing_of(image)
         source_size = tuple(image.shape[1:])
         size = self.size_for(source_size, source_spacing) if spatial_size is None else tuple(spatial_size)
         source: torch.Tensor = convert_to_tensor(image, track_meta=get_track_meta())
-        affine = scale_affine(source_size, size, align_corners=False)
-        trace = {"mode": mode, "source_affine": image.affine.clone()}  # type: ignore[attr-defined]
-        resampled: torch.Tensor = self.push_transform(
-            _interpolated(source, size, mode), orig_size=source_size, affine=affine, extra_info=trace
-        )
-        return resampled
+        return self.resized(source, size, mode)
 
-    def inverse(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the image on the source grid: its shape and its affine, exactly.
-
-        Raises:
-            RuntimeError: the image wasn't resampled by this transform.
-        """
-        applied = self.pop_transform(image)
-        source_size = tuple(int(n) for n in applied[TraceKeys.ORIG_SIZE])
-        values = _interpolated(image, source_size, applied[TraceKeys.EXTRA_INFO]["mode"])
-        affine = scale_affine(image.shape[1:], source_size, align_corners=False)
-        with self.trace_transform(False):
-            restored = self.push_transform(values, affine=affine)
-        restored.affine = applied[TraceKeys.EXTRA_INFO]["source_affine"]  # free of the rounding of two products
-        out: torch.Tensor = restored
-        return out
+    def interpolated(self, image: torch.Tensor, size: Sequence[int], mode: str) -> torch.Tensor:
+        """Return the image with that spatial size."""
+        return _interpolated(image, tuple(size), mode)
 
     def size_for(self, source_size: Sequence[int], source_spacing: Sequence[float]) -> tuple[int, ...]:
         """Return the number of voxels along each axis for a source of that size and spacing in mm."""
@@ -96,7 +78,7 @@ class ResampleToSpacing(InvertibleTransform):
         )
 
 
-class ResampleToSpacingd(MapTransform, InvertibleTransform):
+class ResampleToSpacingd(Regridd):
     """Dictionary form of `ResampleToSpacing`: entries that share a source grid share the new one.
 
     Args:
@@ -114,8 +96,8 @@ class ResampleToSpacingd(MapTransform, InvertibleTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.resample = ResampleToSpacing(spacing_mm)
-        self.mode = tuple(_checked_mode(m) for m in ensure_tuple_rep(mode, len(self.keys)))
+        self.regrid = ResampleToSpacing(spacing_mm)
+        self.mode = tuple(checked_mode(m) for m in ensure_tuple_rep(mode, len(self.keys)))
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return the dictionary with the entries at ``keys`` resampled."""
@@ -125,15 +107,8 @@ class ResampleToSpacingd(MapTransform, InvertibleTransform):
             source_size, spacing = tuple(out[key].shape[1:]), spacing_of(out[key])
             # a label whose header was rounded differently must not end one voxel longer than its image
             shared = first is not None and source_size == first[0] and _same_spacing(spacing, first[1])
-            out[key] = self.resample(out[key], mode, first[2] if shared and first else None)
+            out[key] = self.regrid(out[key], mode, first[2] if shared and first else None)
             first = first or (source_size, spacing, tuple(out[key].shape[1:]))
-        return out
-
-    def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return the dictionary with the entries at ``keys`` back on their source grids."""
-        out = dict(data)
-        for key in self.key_iterator(out):
-            out[key] = self.resample.inverse(out[key])
         return out
 
 
@@ -175,12 +150,6 @@ def _nearest_voxels(n: int, m: int) -> torch.Tensor:
     # centres on a border take turns between its sides: always the right one would shift a halved label by half a voxel
     on_border = (centre % (2 * m) == 0) & (new % 2 == 1)
     return voxel - on_border.long()
-
-
-def _checked_mode(mode: str) -> str:
-    if mode not in _MODES:
-        raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}.")
-    return mode
 
 
 def _same_spacing(a: Sequence[float], b: Sequence[float]) -> bool:

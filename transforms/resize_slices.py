@@ -8,14 +8,12 @@ import torch
 import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor, get_track_meta
-from monai.transforms import InvertibleTransform, MapTransform
-from monai.transforms.utils import scale_affine
-from monai.utils import TraceKeys, convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
+from monai.utils import convert_to_dst_type, convert_to_tensor, ensure_tuple_rep
 
-_MODES = ("linear", "nearest")
+from radseg.transforms.regrid import Regrid, Regridd, checked_mode
 
 
-class ResizeSlices(InvertibleTransform):
+class ResizeSlices(Regrid):
     """Resize the first two spatial axes of an image; a third one, the stack of slices, keeps its length.
 
     Linear interpolation is widened to the new pixel's size where the image shrinks, so that a radiograph of 3,000
@@ -37,39 +35,20 @@ class ResizeSlices(InvertibleTransform):
         if len(wanted) != 2 or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in wanted):
             raise ValueError(f"size must be two positive integers, got {size}.")
         self.size = wanted
-        self.mode = _checked_mode(mode)
+        self.mode = checked_mode(mode)
 
     def __call__(self, image: torch.Tensor, mode: str | None = None) -> torch.Tensor:
         """Return the resized image of an image (C, H, W) or (C, H, W, D)."""
-        mode = self.mode if mode is None else _checked_mode(mode)
+        mode = self.mode if mode is None else checked_mode(mode)
         source: torch.Tensor = convert_to_tensor(image, track_meta=get_track_meta())
-        source_size = tuple(source.shape[1:])
-        affine = scale_affine(source_size, (*self.size, *source_size[2:]), align_corners=False)
-        trace = {"mode": mode}
-        if isinstance(source, MetaTensor):
-            trace["source_affine"] = source.affine.clone()
-        values = _resized(source, self.size, mode)
-        resized: torch.Tensor = self.push_transform(values, orig_size=source_size, affine=affine, extra_info=trace)
-        return resized
+        return self.resized(source, (*self.size, *source.shape[3:]), mode)
 
-    def inverse(self, image: torch.Tensor) -> torch.Tensor:
-        """Return the image on the source grid: its shape and its affine, exactly.
-
-        Raises:
-            RuntimeError: the image wasn't resized by this transform.
-        """
-        applied = self.pop_transform(image)
-        source_size = tuple(int(n) for n in applied[TraceKeys.ORIG_SIZE])
-        values = _resized(image, source_size[:2], applied[TraceKeys.EXTRA_INFO]["mode"])
-        affine = scale_affine(image.shape[1:], source_size, align_corners=False)
-        with self.trace_transform(False):
-            restored = self.push_transform(values, affine=affine)
-        restored.affine = applied[TraceKeys.EXTRA_INFO]["source_affine"]  # free of the rounding of two products
-        out: torch.Tensor = restored
-        return out
+    def interpolated(self, image: torch.Tensor, size: Sequence[int], mode: str) -> torch.Tensor:
+        """Return the image with that height and width."""
+        return _resized(image, tuple(size[:2]), mode)
 
 
-class ResizeSlicesd(MapTransform, InvertibleTransform):
+class ResizeSlicesd(Regridd):
     """Dictionary form of `ResizeSlices`; ``mode`` is one for all keys or one per key."""
 
     def __init__(
@@ -80,21 +59,14 @@ class ResizeSlicesd(MapTransform, InvertibleTransform):
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.resize = ResizeSlices(size)
-        self.mode = tuple(_checked_mode(m) for m in ensure_tuple_rep(mode, len(self.keys)))
+        self.regrid = ResizeSlices(size)
+        self.mode = tuple(checked_mode(m) for m in ensure_tuple_rep(mode, len(self.keys)))
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return the dictionary with the entries at ``keys`` resized."""
         out = dict(data)
         for key, mode in self.key_iterator(out, self.mode):
-            out[key] = self.resize(out[key], mode)
-        return out
-
-    def inverse(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return the dictionary with the entries at ``keys`` back on their source grids."""
-        out = dict(data)
-        for key in self.key_iterator(out):
-            out[key] = self.resize.inverse(out[key])
+            out[key] = self.regrid(out[key], mode)
         return out
 
 
@@ -114,9 +86,3 @@ def _resized(image: torch.Tensor, size: tuple[int, ...], mode: str) -> torch.Ten
             values = values.reshape(image.shape[0], image.shape[3], *size).movedim(1, -1).contiguous()
     out: torch.Tensor = convert_to_dst_type(values, image, dtype=values.dtype)[0]
     return out
-
-
-def _checked_mode(mode: str) -> str:
-    if mode not in _MODES:
-        raise ValueError(f"mode must be one of {', '.join(_MODES)}, got {mode!r}.")
-    return mode
