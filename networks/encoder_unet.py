@@ -15,6 +15,7 @@ from radseg.networks.encoders.same_padding import Padding
 from radseg.networks.padding import crop_to_size, pad_to_multiple
 
 DECODER_CHANNELS = (256, 128, 64, 32, 16)
+FORM_MARK = "torch_padding"
 STRIDE = 32  # pixels a side that become one at the bottom of every encoder
 
 
@@ -81,7 +82,7 @@ class EncoderUNet(nn.Module):
         self.out_channels = positive_integer("out_channels", out_channels)
         self.encoder_name, self.padding = name, padding
         if padding == "torch":  # of no size: a name in the state dict, so that weights of one form never fit the other
-            self.register_buffer("torch_padding", torch.empty(0))
+            self.register_buffer(FORM_MARK, torch.empty(0))
         self.encoder = ENCODERS[name](self.in_channels, padding)
         *skips, bottom = self.encoder.channels
         self.center = KerasDoubleConv(bottom, bottom) if isinstance(self.encoder, VGG16) else nn.Identity()

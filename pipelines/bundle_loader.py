@@ -4,8 +4,10 @@ import difflib
 import inspect
 import json
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from radseg.pipelines.io.storage_url import absolute
 
 # config file -> (what MONAI calls such a workflow, the id that runs it)
 CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), "inference": ("infer", "inferring")}
+_NO_TARGET = re.compile(r"Cannot locate class or function path: '([^']+)'")
 # keys that say where and how to run, not what to make of an image
 RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "device", "series", "overwrite", "workers",
             "progress", "num_workers", "resume", "bundle_root", "storage")  # fmt: skip
@@ -158,7 +161,9 @@ def run_workflow(workflow: ConfigWorkflow) -> Any:
         except Exception as error:
             cause = radseg_cause(error)
             if cause is None and _is_about_the_config(error):
-                raise ConfigError(f"{one_line(error)}; check the overrides and the config") from error
+                raise ConfigError(
+                    _unknown_target(error) or f"{one_line(error)}; check the overrides and the config"
+                ) from error
             if cause is None or cause is error:
                 raise
             raise cause from error
@@ -169,10 +174,24 @@ def _is_about_the_config(error: BaseException) -> bool:
     """Whether a component of the config refused its arguments; MONAI says so in the wrapping."""
     link: BaseException | None = error
     while link is not None:
-        if "Failed to instantiate component" in str(link):
+        if "Failed to instantiate component" in str(link) or _NO_TARGET.search(str(link)):
             return True
         link = link.__cause__
     return False
+
+
+def _unknown_target(error: BaseException) -> str | None:
+    """What to say of a `_target_` that there isn't, with the nearest of its package; None of any other error."""
+    found = _NO_TARGET.search(one_line(error))
+    if found is None:
+        return None
+    package, _, name = found[1].rpartition(".")
+    try:
+        near = difflib.get_close_matches(name, getattr(import_module(package or "radseg.networks"), "__all__", ()), n=1)
+    except ImportError:
+        near = []
+    hint = f"did you mean {package or 'radseg.networks'}.{near[0]}?" if near else "give its full path"
+    return f"_target_ {found[1]!r} is not known; {hint}"
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 import json
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import torch
 from ignite.engine import Engine, Events
 
-from radseg.pipelines.errors import RadsegError, WeightsError
+from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError
 from radseg.pipelines.fingerprint import fingerprint
 from radseg.pipelines.io.destination import Destination
 from radseg.pipelines.weights import save_weights, write_atomically
@@ -68,9 +69,24 @@ class Checkpoint:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
 
     def _note_loss(self, engine: Engine) -> None:
-        self.losses.append(float(engine.state.output[0]["loss"]))
+        loss = float(engine.state.output[0]["loss"])
+        if not math.isfinite(loss):
+            self._diverged(engine)
+        self.losses.append(loss)
+
+    def _diverged(self, engine: Engine) -> NoReturn:
+        raise ConfigError(f"the training diverged in epoch {engine.state.epoch} (loss not finite); lower learning_rate")
 
     def _save(self, engine: Engine) -> None:
+        if not all(torch.isfinite(value).all() for value in self.network.state_dict().values()):
+            self._diverged(engine)  # the last step may have spoilt what the validation, leaving NaN out, calls perfect
+        try:
+            self._write(engine)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(f"{self.output_dir}: can't be written ({reason}); free space and use --resume") from error
+
+    def _write(self, engine: Engine) -> None:
         state, best = engine.state, self.validator.state
         row = {
             "epoch": state.epoch,

@@ -25,6 +25,7 @@ data = typer.Typer(
 app.add_typer(data, name="data")
 
 _LAYOUTS = "pxr150, covid-radiography, kaggle-covid-ct, folder-of-pairs, msd, nnunet, verse or totalsegmentator."
+_GO_ON = {"segment": ", run again to go on", "train": ", --resume goes on after the last whole epoch"}
 _OVERRIDES = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 Bundle = Annotated[str, typer.Argument(help="Bundle's name (spine, lung_ct, lung_xray, pelvis_xray) or folder.")]
@@ -54,6 +55,9 @@ def _verb(function: Callable[..., int]) -> Callable[..., None]:
         _quieten(verbose)
         try:
             code = function(*args, **kwargs)
+        except KeyboardInterrupt:
+            _say("interrupted; what was finished is kept" + _GO_ON.get(function.__name__, ""))
+            code = 130
         except RadsegError as error:
             if verbose:
                 raise
@@ -179,7 +183,8 @@ def evaluate(
         for label, mean in result["mean"].items():
             shown = (f"{name} {value:.4f}" for name, value in mean.items() if isinstance(value, float))
             print(f"{label}: {', '.join(shown)}")
-        print(f"{result['cases']} cases; {result['convention']}")
+        kind = "simulated cases" if result["simulated"] else "cases"
+        print(f"{result['cases']} {kind}; {result['convention']}")
     return 0
 
 
@@ -321,6 +326,8 @@ def data_drr(
     if not quiet:
         counts = ", ".join(f"{count} {split}" for split, count in made.items.items())
         print(f"simulated X-rays in {made.folder}: {counts}; the masks cover {made.mask}")
+        if 0 in made.items.values():
+            print("note: fewer than three patients can't be split, all of them train; validation needs others")
     return 0
 
 
@@ -373,6 +380,7 @@ def _quieten(verbose: bool) -> None:
     """Keeps the libraries' warnings and logs from the user unless they were asked for."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.ERROR, format="%(name)s %(levelname)s %(message)s")
     logging.getLogger("radseg").setLevel(logging.DEBUG if verbose else logging.WARNING)
+    logging.getLogger("ignite").setLevel(logging.WARNING if verbose else logging.CRITICAL)
     for library in ("matplotlib", "PIL", "pydicom", "nibabel.global"):
         logging.getLogger(library).setLevel(logging.WARNING if verbose else logging.ERROR)
     if not verbose:

@@ -39,7 +39,7 @@ def read_datalist(
 
     Args:
         datalist: JSON file (or its URL) with lists `training`, `validation` and `test` of {"image", "label",
-            "patient", "fold"}.
+            "patient", "fold"}; each item gets "simulated": True if the list says so at its top.
         dataset_dir: folder or URL that relative paths start from.
         split: one of `training`, `validation`, `test`.
         fold: with a number, validation is that fold and training all the others, from both lists; without, the
@@ -57,7 +57,8 @@ def read_datalist(
         if not items:
             held = [name for name in SPLITS if content[name]]
             where = f"{split!r}" if fold is None else f"{split!r} of fold {fold}"
-            raise InputError(f"{file}: no item in {where}; it holds {', '.join(held) or 'none'}")
+            remedy = "add some, or split the data anew with `radseg data import`"
+            raise InputError(f"{file}: no item in {where}; it holds {', '.join(held) or 'none'}: {remedy}")
         return _fetched([_absolute(item, dataset_dir, file) for item in items])
 
 
@@ -107,8 +108,12 @@ def _content(file: Path) -> dict[str, list[dict[str, Any]]]:
         raise InputError(f"{file}: not a JSON datalist ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(name, []), list) for name in SPLITS):
         raise InputError(f"{file}: a datalist is an object with the lists {', '.join(SPLITS)}")
+    simulated = {"simulated": True} if content.get("simulated") else {}
     # the decathlon's test list holds bare paths
-    return {name: [{"image": one} if isinstance(one, str) else one for one in content.get(name, [])] for name in SPLITS}
+    items = {
+        name: [{"image": one} if isinstance(one, str) else one for one in content.get(name, [])] for name in SPLITS
+    }
+    return {name: [one | simulated if isinstance(one, dict) else one for one in items[name]] for name in SPLITS}
 
 
 def _of_split(content: dict[str, list[dict[str, Any]]], split: str, fold: int | None) -> list[dict[str, Any]]:

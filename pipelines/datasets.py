@@ -70,6 +70,8 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
     everything = [(split, item) for split, items in splits.items() for item in items]
     if not everything:
         raise InputError(f"{file}: holds no item in {', '.join(SPLITS)}")
+    if any(item.get("simulated") for _, item in everything):
+        report.notes.append("the images are simulated: so is any result on them")
     images: dict[str, list[tuple[str, str]]] = defaultdict(list)
     patients: dict[str, set[str]] = defaultdict(set)
     folds: dict[str, set[int]] = defaultdict(set)

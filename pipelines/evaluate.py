@@ -109,6 +109,7 @@ class Evaluator:
         result = {
             **dataclasses.asdict(self.provenance),
             "cases": len(self.items),
+            "simulated": any(item.get("simulated", False) for item in self.items),
             "convention": CONVENTION,
             "surface_tolerance_mm": self.surface_tolerance_mm,
             "mean": by_label,

@@ -15,6 +15,7 @@ from PIL import Image
 
 from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import SPLITS
+from radseg.pipelines.engine.device import pick_device
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import Volume, load_mask, load_volume
 from radseg.pipelines.io.destination import made_at
@@ -39,7 +40,7 @@ _AIR_HU = -1000.0
 _BEYOND_ENDS_MM = 60.0
 _LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 _MASKS = {
-    "chest": "all of the lungs, the parts behind heart and diaphragm too",
+    "chest": "all that the labels mark, what lies behind heart and diaphragm too",
     "pelvis": "both hip bones and the sacrum as far as its surface goes; no femur, no lumbar vertebra",
 }
 
@@ -117,7 +118,12 @@ def make_radiographs(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: isn't an empty folder; choose another with --output")
     chosen = kind if kind != "auto" else "pelvis" if (origin / "sacrum").is_dir() else "chest"
-    patients = _pelvises(origin) if chosen == "pelvis" else _chest(origin, mask, labels, device)
+    if chosen == "pelvis" and not (mask is None and labels is None):
+        raise ConfigError("bone surfaces have their own masks; leave out --mask and --labels")
+    if labels is not None and min(labels, default=0) < 1:
+        raise ConfigError("--labels takes values from 1 up; 0 is the background")
+    torch_device = pick_device(device)
+    patients = _pelvises(origin) if chosen == "pelvis" else _chest(origin, mask, labels, str(torch_device))
     split_of = _splits([name for name, _ in patients], seed)
     lists: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
     try:
@@ -141,7 +147,7 @@ def make_radiographs(
                 "description": f"Digitally reconstructed radiographs, no real X-rays. Mask: {_MASKS[chosen]}.",
                 "simulated": True,
                 "seed": seed,
-                "labels": {"0": "background", "1": "lungs" if chosen == "chest" else "pelvic bones"},
+                "labels": {"0": "background", "1": "labelled" if chosen == "chest" else "pelvic bones"},
             }
             (place / "datalist.json").write_text(json.dumps({**described, **lists}, indent=2) + "\n")
             if folder.exists():

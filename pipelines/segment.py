@@ -269,7 +269,9 @@ class Segmenter:
         prediction = self.predictor(volume)
         predicted = time.monotonic()
         say("writing")
-        statistics = {**row, **self.statistics(prediction.mask, volume, case.name)}
+        measured = self.statistics(prediction.mask, volume, case.name)
+        warnings = list(dict.fromkeys((*volume.notes, *measured.pop("warnings", ()))))
+        statistics = {**row, **measured, "warnings": warnings}
         try:
             with case_folder(self.output_dir, case.name) as folder:
                 write_case(folder, case, volume, prediction.mask, self.labels, statistics, self.preview_window_hu)
@@ -282,7 +284,7 @@ class Segmenter:
             "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
             "peak_memory_mb": round(_peak_memory_mb()),
             "labels": statistics["labels"],
-            "warnings": list(volume.notes),
+            "warnings": warnings,
         }
 
     def _note_failure(self, row: Mapping[str, Any], reason: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from radseg.networks.encoder_unet import FORM_MARK
 from radseg.pipelines.errors import WeightsError
 from radseg.pipelines.io.local_copy import local_copy
 
@@ -44,6 +45,11 @@ def load_weights(network: torch.nn.Module, weights: Path | str | None, bundle_ro
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{file}: holds no state dict; save one with torch.save(network.state_dict(), file)")
     for name in [*wanted, *state]:
+        if name == FORM_MARK and (name in state) != (name in wanted):
+            raise WeightsError(
+                f"{file}: was trained with encoder_padding {'torch' if name in state else 'keras'}; "
+                "give the same --encoder_padding"
+            )
         if name not in state or name not in wanted:
             raise WeightsError(
                 f"{file}: tensor {name!r} is {'missing' if name in wanted else 'unknown'}: weights of another network"
@@ -53,6 +59,8 @@ def load_weights(network: torch.nn.Module, weights: Path | str | None, bundle_ro
                 f"{file}: tensor {name!r} has shape {tuple(state[name].shape)}, "
                 f"this network wants {tuple(wanted[name].shape)}"
             )
+        if not torch.isfinite(state[name]).all():
+            raise WeightsError(f"{file}: tensor {name!r} holds values that aren't numbers: train again, more slowly")
     network.load_state_dict(state)
     return network
 
@@ -82,11 +90,14 @@ def write_atomically(content: object, file: Path) -> None:
     """`torch.save` to a neighbour, then rename, so that `file` is never half-written."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(file.name + ".part")
-    with part.open("wb") as stream:
-        torch.save(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(file)
+    try:
+        with part.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _recorded_sha256(file: Path, bundle_root: Path) -> str | None:

@@ -56,6 +56,7 @@ def datalist_text(
     content: dict[str, object] = {
         "name": title,
         "description": description,
+        "simulated": True,
         "labels": {str(value): meaning for value, meaning in labels.items()},
     }
     for split in _SPLITS:

@@ -165,7 +165,7 @@ def _find(roots: Sequence[Path], search: Search, *, in_zip: bool = False) -> Ite
 
 
 def _files(root: Path, exclude: Path | None) -> Iterator[Path]:
-    """The root itself, or the files below it in sorted order, without hidden ones; linked folders are entered once."""
+    """The root itself, or what lies below it but hidden files and results, sorted; linked folders are entered once."""
     if root.is_file():
         yield root
         return
@@ -179,6 +179,8 @@ def _files(root: Path, exclude: Path | None) -> Iterator[Path]:
         below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
         if exclude is not None:
             below[:] = [name for name in below if (here / name).resolve() != exclude.resolve()]
+        if {"statistics.json", "preview.png"}.issubset(names):
+            continue  # the results of a case, not images
         yield from (here / name for name in sorted(names) if not name.startswith(".") and (here / name).is_file())
 
 

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.evaluate import evaluate
 from radseg.pipelines.segment import segment
 
@@ -72,6 +72,28 @@ def test_encoder_weights_start_a_training_and_a_wrong_file_is_one_line(
     with pytest.raises(WeightsError, match=r"no such weights file; mobilenetv2 takes"):
         short_training("pelvis_xray", tmp_path / "run", encoder_weights=str(tmp_path / "absent.h5"))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("bundle", ["lung_ct", "lung_xray", "pelvis_xray"])
+def test_a_training_that_diverges_is_one_line_and_leaves_no_weights(
+    bundle: str, short_training: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"diverged in epoch 1 \(loss not finite\); lower learning_rate"):
+        short_training(bundle, tmp_path / "run", learning_rate=1e30)
+    assert not list((tmp_path / "run").glob("*.pt*"))
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(
+    short_training: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(content: object, file: Any) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("radseg.pipelines.weights.torch.save", full)
+    with pytest.raises(ConfigError, match=r"can't be written \(No space left on device\); free space and use --resume"):
+        short_training("lung_xray", tmp_path / "run", max_epochs=1)
+    assert not list((tmp_path / "run").glob("*.part"))
 
 
 @pytest.mark.parametrize("bundle", ["spine", "lung_ct", "lung_xray"])

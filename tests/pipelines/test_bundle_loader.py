@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +38,13 @@ def test_a_foreign_folder_needs_trust(tmp_path: Path) -> None:
 def test_a_misspelt_override_offers_the_nearest_key(key: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match=f"did you mean {nearest}\\?"):
         load_workflow("spine", "train", {key: 1})
+
+
+@pytest.mark.parametrize("target", ["radseg.networks.LungFCN", "LungFCNN"])
+def test_a_misspelt_network_offers_the_nearest(target: str, radseg: Callable[..., Any], tmp_path: Path) -> None:
+    ended = radseg("train", "lung_xray", "-o", tmp_path / "run", "--network_def#_target_", target)
+    assert ended.code == 2
+    assert ended.err == f"error: _target_ '{target}' is not known; did you mean radseg.networks.LungFCNN?\n"
 
 
 def test_an_argument_that_the_component_takes_may_be_new() -> None:

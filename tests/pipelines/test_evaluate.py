@@ -44,6 +44,7 @@ def test_radiographs_are_scored_with_the_squared_error_of_their_probability(
     settings = {"weights": str(small_weights[bundle]), "progress": False, **small[bundle]}
     result = evaluate(bundle, output_dir=str(tmp_path), **settings)
     assert len(result["rows"]) == 2
+    assert result["simulated"]
     for row in result["rows"]:
         metrics = row["metrics"]
         assert metrics["iou"] == pytest.approx(metrics["dice"] / (2 - metrics["dice"]))

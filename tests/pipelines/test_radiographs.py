@@ -94,6 +94,12 @@ def test_wrong_use_is_one_line(chest: tuple[Path, Path], tmp_path: Path) -> None
         make_radiographs(ct, tmp_path / "out", mask=labels, count=0, progress=False)
     with pytest.raises(ConfigError, match="kind"):
         make_radiographs(ct, tmp_path / "out", mask=labels, kind="skull", progress=False)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="0 is the background"):
+        make_radiographs(ct, tmp_path / "out", mask=labels, labels=[0, 10], progress=False)
+    with pytest.raises(ConfigError, match="device 'cuba' is not known"):
+        make_radiographs(ct, tmp_path / "out", mask=labels, device="cuba", progress=False)
+    with pytest.raises(ConfigError, match="leave out --mask and --labels"):
+        make_radiographs(tmp_path, tmp_path / "out", kind="pelvis", mask=labels, progress=False)
     with pytest.raises(InputError, match="no such file"):
         make_radiographs(tmp_path / "gone.nii", tmp_path / "out", mask=labels, progress=False)
     (tmp_path / "full").mkdir()

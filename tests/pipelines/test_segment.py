@@ -80,6 +80,22 @@ def test_a_radiograph_as_png_and_as_dicom_gives_one_mask_of_its_size(
     assert any("detector" in note for note in batch.warnings[dicom])
 
 
+def test_warnings_stand_in_the_statistics_the_manifest_and_the_batch(run: Callable[..., Batch]) -> None:
+    batch = run("lung_xray", SAMPLES / "lung_xray" / "dicom")
+    (case,) = batch.done
+    statistics = json.loads((batch.output_dir / case / "statistics.json").read_text())
+    assert any("magnified" in warning for warning in statistics["warnings"])
+    assert statistics["warnings"] == _lines(batch.output_dir)[-1]["warnings"] == batch.warnings[case]
+
+
+def test_results_among_the_inputs_are_no_images(run: Callable[..., Batch], tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "lung_xray" / "imagesTr" / "chest01_pa.png", tmp_path / "chest.png")
+    first = run("lung_xray", tmp_path)
+    assert first.done == ["chest"]
+    shutil.move(tmp_path / "OUT", tmp_path / "earlier")
+    assert run("lung_xray", tmp_path).done == ["chest"]
+
+
 def test_a_dicom_case_carries_nothing_of_the_patient(run: Callable[..., Batch]) -> None:
     series = sorted((SAMPLES / "spine" / "dicom").iterdir())[0]
     header = pydicom.dcmread(next(series.glob("*.dcm")), stop_before_pixels=True)

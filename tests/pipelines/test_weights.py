@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from radseg.networks import EncoderUNet
 from radseg.pipelines.errors import WeightsError
 from radseg.pipelines.weights import load_weights, save_weights, sha256_of
 
@@ -84,3 +85,17 @@ def test_weights_of_another_network_name_the_tensor(
     torch.save(other.state_dict(), tmp_path / "other.pt")
     with pytest.raises(WeightsError, match=message):
         load_weights(_network(), tmp_path / "other.pt", bundle)
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path, bundle: Path) -> None:
+    state = _network().state_dict()
+    state["weight"][0, 0, 0, 0] = float("nan")
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match=r"tensor 'weight' holds values that aren't numbers"):
+        load_weights(_network(), tmp_path / "model.pt", bundle)
+
+
+def test_weights_of_the_other_encoder_padding_are_refused_with_the_remedy(tmp_path: Path, bundle: Path) -> None:
+    torch.save(EncoderUNet("mobilenetv2", padding="torch").state_dict(), tmp_path / "model.pt")
+    with pytest.raises(WeightsError, match="was trained with encoder_padding torch; give the same --encoder_padding"):
+        load_weights(EncoderUNet("mobilenetv2"), tmp_path / "model.pt", bundle)
