@@ -208,15 +208,18 @@ def validate(bundle: Bundle, rest: Rest = None, verbose: Verbose = False, trust_
 @_verb
 def data_sample(
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder.")] = Path("sample_data"),
+    quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
-    """Make the small synthetic CTs that training and the demo use.
+    """Make the small synthetic CTs and X-rays that training and the demo use.
 
     Example: `radseg data sample -o sample_data`
     """
     from radseg.pipelines.datasets import sample
 
-    print(f"sample data in {sample(output)}")
+    folder = sample(output, progress=not quiet)
+    if not quiet:
+        print(f"sample data in {folder}")
     return 0
 
 

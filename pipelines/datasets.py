@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import Progress
 
-from radseg.pipelines.console import tracked
+from radseg.pipelines.console import bars_shown, console, tracked
 from radseg.pipelines.datalist import SPLITS, read_splits
 from radseg.pipelines.errors import InputError, one_line
 from radseg.pipelines.io import load_pair
 from radseg.pipelines.io.local_copy import with_urls
 from radseg.pipelines.io.storage_url import child
 from radseg.pipelines.weights import sha256_of
-from radseg.sample_data.make import make
+from radseg.sample_data.make import CASE_NAMES, make
 
 
 @dataclass
@@ -35,8 +36,8 @@ class Report:
     notes: list[str] = field(default_factory=list)
 
 
-def sample(output: str | Path) -> Path:
-    """Makes the synthetic sample data in `output`.
+def sample(output: str | Path, *, progress: bool = True) -> Path:
+    """Makes the synthetic sample data in `output`; `progress` shows a bar.
 
     Raises:
         InputError: there is something at `output` that isn't an empty folder, or it can't be written.
@@ -46,7 +47,9 @@ def sample(output: str | Path) -> Path:
         raise InputError(f"{folder}: isn't an empty folder; choose another with --output")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        make(folder)
+        with Progress(console=console(), transient=True, disable=not bars_shown(progress)) as bar:
+            task = bar.add_task("making sample data", total=len(CASE_NAMES))
+            make(folder, report=lambda _: bar.advance(task))
     except OSError as error:
         raise InputError(f"{folder}: can't be written ({error.strerror}); choose another with --output") from error
     return folder

@@ -12,7 +12,7 @@ from typing import Any
 
 from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import SPLITS
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io.destination import made_at
 from radseg.pipelines.io.local_copy import local_copy, urls_in_errors
 from radseg.pipelines.io.storage_url import child, is_remote
@@ -109,12 +109,13 @@ def import_dataset(
         options: of the layout, see its module.
 
     Raises:
-        InputError: the layout, an option or the split can't be used, the folder hasn't the structure, there are too few
-            patients, or `output` can't be written or has a datalist.
+        ConfigError: the layout, an option, the split or the ratios can't be used.
+        InputError: the folder hasn't the structure, there are too few patients, or `output` can't be written or has a
+            datalist.
     """
     kind = layout_named(layout)
     if split not in SPLIT_BY:
-        raise InputError(f"split {split!r} is unknown; there are {', '.join(SPLIT_BY)}")
+        raise ConfigError(f"split {split!r} is unknown; there are {', '.join(SPLIT_BY)}")
     if is_remote(source) or is_remote(output):
         with urls_in_errors(), made_at(output, _DATALIST) as folder:
             report = import_dataset(
@@ -165,12 +166,12 @@ def parse_ratios(text: str) -> tuple[float, ...]:
     """The numbers of "70/10/20".
 
     Raises:
-        InputError: it isn't numbers between slashes.
+        ConfigError: it isn't numbers between slashes.
     """
     try:
         return tuple(float(number) for number in text.split("/"))
     except ValueError as error:
-        raise InputError(f"ratios {text!r}: give numbers between slashes, such as 70/10/20") from error
+        raise ConfigError(f"ratios {text!r}: give numbers between slashes, such as 70/10/20") from error
 
 
 def _proportions(
@@ -179,7 +180,7 @@ def _proportions(
     """The ratios and folds to use: what was asked for, else what the layout's paper did."""
     if split == "published":
         if ratios is not None:
-            raise InputError("a published split has no ratios; leave out --ratios or --split published")
+            raise ConfigError("a published split has no ratios; leave out --ratios or --split published")
         return None, folds
     if ratios is None:
         chosen, folds = kind.ratios, folds or kind.folds
@@ -187,9 +188,9 @@ def _proportions(
         chosen = parse_ratios(ratios) if isinstance(ratios, str) else tuple(ratios)
     said = "/".join(f"{ratio:g}" for ratio in chosen)
     if len(chosen) not in (2, 3):
-        raise InputError(f"ratios {said}: give three numbers (training/validation/test), or two and --folds")
+        raise ConfigError(f"ratios {said}: give three numbers (training/validation/test), or two and --folds")
     if len(chosen) == 2 and folds is None:
-        raise InputError(f"ratios {said}: two numbers leave no validation; give three, or --folds N")
+        raise ConfigError(f"ratios {said}: two numbers leave no validation; give three, or --folds N")
     shares(0, chosen)
     return chosen, folds
 

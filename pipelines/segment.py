@@ -170,6 +170,7 @@ class Segmenter:
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         shown = bars_shown(self.progress)
         with Progress(*columns, console=console(), transient=True, disable=not shown) as bar:
+            overall = bar.add_task("0 done")
             for case, outcome in self._outcomes(batch, finished, refused_before, bar):
                 if isinstance(outcome, str):
                     batch.failed[case] = outcome
@@ -179,6 +180,8 @@ class Segmenter:
                     batch.done.append(case)
                 else:
                     batch.skipped.append(case)
+                ended = f"{len(batch.done)} done, {len(batch.skipped)} done before, {len(batch.failed)} failed"
+                bar.update(overall, description=ended)
         return batch
 
     def _outcomes(

@@ -8,7 +8,7 @@ give 2,183 and 546). A patient's images stay together, so sides come as close to
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import ConfigError, InputError
 
 _ORDERS = 64  # how many random orders are tried; images that are their own patients fit exactly in the first
 
@@ -19,10 +19,10 @@ def shares(count: int, ratios: Sequence[float]) -> tuple[int, ...]:
     A side with a ratio above zero gets at least one where `count` allows, taken from the largest side.
 
     Raises:
-        InputError: a ratio is negative or no number, or all are zero.
+        ConfigError: a ratio is negative or no number, or all are zero.
     """
     if not ratios or any(not 0 <= ratio < float("inf") for ratio in ratios) or sum(ratios) <= 0:
-        raise InputError(f"ratios {_said(ratios)}: give numbers from 0 up, such as 70/10/20")
+        raise ConfigError(f"ratios {_said(ratios)}: give numbers from 0 up, such as 70/10/20")
     exact = [count * ratio / sum(ratios) for ratio in ratios]
     whole = [int(share + 1e-9) for share in exact]
     by_remainder = sorted(range(len(ratios)), key=lambda side: (whole[side] - exact[side], side))
@@ -53,7 +53,8 @@ def split_groups(sizes: Mapping[str, int], ratios: Sequence[float], seed: int) -
         The index into `ratios` for each group.
 
     Raises:
-        InputError: bad ratios, or fewer groups than sides to fill.
+        ConfigError: bad ratios.
+        InputError: fewer groups than sides to fill.
     """
     targets = shares(sum(sizes.values()), ratios)
     wanted = sum(ratio > 0 for ratio in ratios)
@@ -78,7 +79,7 @@ def fold_groups(sizes: Mapping[str, int], folds: int, seed: int) -> dict[str, in
         InputError: fewer than two folds, or fewer groups than folds, which would leave one empty.
     """
     if folds < 2:
-        raise InputError(f"{folds} folds: cross-validation needs at least 2")
+        raise ConfigError(f"{folds} folds: cross-validation needs at least 2")
     if len(sizes) < folds:
         raise InputError(f"{len(sizes)} patients or images can't fill {folds} folds; ask for at most {len(sizes)}")
     order = sorted(_shuffled(sizes, f"{seed}/folds"), key=lambda group: -sizes[group])

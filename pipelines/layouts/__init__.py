@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.layouts.item import Found, Item, MadeLabel
 
 __all__ = ["LAYOUTS", "Found", "Item", "Layout", "MadeLabel", "layout_named"]
@@ -44,11 +44,13 @@ class Layout:
         """What lies in `source`.
 
         Raises:
-            InputError: the folder hasn't the layout's structure, a file of it is malformed, or an option is unknown.
+            InputError: the folder hasn't the layout's structure, or a file of it is malformed.
+            ConfigError: an option is unknown.
         """
         for option in options:
             if option not in self.options:
-                raise InputError(f"layout {self.name} has no option {option!r}; {_nearest(option, self.options)}")
+                takes = ", ".join(_written(name) for name in self.options) or "none"
+                raise ConfigError(f"layout {self.name} has no option {_written(option)}; it takes {takes}")
         found: Found = self._module().items(source, **options)
         return found
 
@@ -90,11 +92,16 @@ def layout_named(name: str) -> Layout:
     """The layout of that name.
 
     Raises:
-        InputError: there is none; says which comes nearest.
+        ConfigError: there is none; says which comes nearest.
     """
     if name not in LAYOUTS:
-        raise InputError(f"layout {name!r} is unknown; {_nearest(name, tuple(LAYOUTS))}")
+        raise ConfigError(f"layout {name!r} is unknown; {_nearest(name, tuple(LAYOUTS))}")
     return LAYOUTS[name]
+
+
+def _written(option: str) -> str:
+    """An option as it stands on a command line."""
+    return f"--{option.replace('_', '-')}"
 
 
 def _nearest(name: str, known: tuple[str, ...]) -> str:

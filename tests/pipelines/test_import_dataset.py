@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from radseg.pipelines.datalist import read_datalist
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import InputError, RadsegError
 from radseg.pipelines.import_dataset import Report, import_dataset
 
 
@@ -285,13 +285,13 @@ def test_a_replacement_that_was_killed_is_undone_by_the_next(pairs: Path, tmp_pa
         ({"ratios": (70, -10, 20)}, "give numbers from 0 up"),
         ({"folds": 9}, "8 patients or images can't fill 9 folds; ask for at most 8"),
         ({"folds": 1}, "needs at least 2"),
-        ({"colour": "red"}, "has no option 'colour'"),
+        ({"colour": "red"}, "has no option --colour"),
     ],
 )
 def test_a_wrong_option_is_told_and_leaves_nothing(
     options: dict[str, Any], message: str, pairs: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(RadsegError, match=message):
         _import(pairs, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
 

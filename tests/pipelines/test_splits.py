@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.splits import fold_groups, shares, split_groups
 
 ratios = st.lists(st.integers(1, 100), min_size=1, max_size=4)
@@ -43,7 +43,7 @@ def test_shares_add_up_and_stay_within_one_image(count: int, ratios: list[int]) 
 
 @pytest.mark.parametrize("wrong", [(), (0, 0), (-1, 2), (float("nan"), 1), (float("inf"), 1)])
 def test_ratios_that_make_no_sense_are_refused(wrong: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match="give numbers from 0 up"):
+    with pytest.raises(ConfigError, match="give numbers from 0 up"):
         shares(10, wrong)
 
 
@@ -120,5 +120,5 @@ def test_too_few_patients_are_refused() -> None:
         split_groups({"a": 9, "b": 9}, (70, 10, 20), 0)
     with pytest.raises(InputError, match="3 patients or images can't fill 5 folds; ask for at most 3"):
         fold_groups({"a": 1, "b": 1, "c": 1}, 5, 0)
-    with pytest.raises(InputError, match="needs at least 2"):
+    with pytest.raises(ConfigError, match="needs at least 2"):
         fold_groups({"a": 1, "b": 1}, 1, 0)

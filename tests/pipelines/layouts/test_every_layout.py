@@ -8,7 +8,7 @@ import pytest
 
 from radseg.pipelines import datasets
 from radseg.pipelines.datalist import read_datalist
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.import_dataset import import_dataset
 from radseg.pipelines.layouts import LAYOUTS, layout_named
 
@@ -54,11 +54,11 @@ def test_the_folder_above_is_told_where_to_look(layout: str, made: Made, tmp_pat
 
 
 def test_a_layout_is_known_by_its_nearest_name() -> None:
-    with pytest.raises(InputError, match="did you mean covid-radiography"):
+    with pytest.raises(ConfigError, match="did you mean covid-radiography"):
         layout_named("covid_radiografy")
     assert all(layout.description and layout.ratios for layout in LAYOUTS.values())
 
 
 def test_an_option_of_another_layout_is_refused(made: Made, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="layout verse has no option 'fracture'; did you mean fractures"):
+    with pytest.raises(ConfigError, match="layout verse has no option --fracture; it takes --fractures"):
         import_dataset("verse", made("verse"), tmp_path / "out", fracture="x.csv", progress=False)
