@@ -60,3 +60,29 @@ def test_a_device_that_isnt_there_is_one_line(radseg: Callable[..., Any], tmp_pa
     assert ended.code == 2
     assert ended.err.startswith("error: device 'cuba' is not known")
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("verb", "hint"), [("segment", "run again to go on"), ("train", "--resume goes on")])
+def test_an_interrupted_verb_says_how_to_go_on(
+    verb: str, hint: str, radseg: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"radseg.pipelines.{verb}.{verb}", interrupted)
+    arguments = ["spine", "IMAGE"] if verb == "segment" else ["spine"]
+    ended = radseg(verb, *arguments, "-o", tmp_path / "out")
+    assert ended.code == 130
+    assert ended.err.startswith("interrupted; what was finished is kept")
+    assert hint in ended.err
+
+
+def test_a_connection_string_on_the_command_line_is_refused_and_not_repeated(
+    radseg: Callable[..., Any], tmp_path: Path
+) -> None:
+    secret = "DefaultEndpointsProtocol=https;AccountName=me;AccountKey=c2VjcmV0"
+    for arguments in (["segment", "spine", secret, "-o", tmp_path], ["train", "spine", secret]):
+        ended = radseg(*arguments)
+        assert ended.code == 2
+        assert "c2VjcmV0" not in ended.out + ended.err
+        assert len(ended.err.splitlines()) == 1
