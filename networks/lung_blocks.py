@@ -1,5 +1,7 @@
 """What the three lung-field networks share: their convolutions, as Keras has them, and any image size in and out."""
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,7 +55,7 @@ class Deconvolution(nn.ConvTranspose2d):
         super().__init__(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1)
 
 
-class LungNetwork(nn.Module):
+class LungNetwork(nn.Module, ABC):
     """The frame of a lung-field network: arguments and images are checked, any image size comes back at its size.
 
     A network built in this frame says its `stride` and computes `logits` of a padded image.
@@ -97,6 +99,6 @@ class LungNetwork(nn.Module):
             check_batch_statistics(padded, self.stride)
         return crop_to_size(self.logits(padded), x_bchw.shape[2:])
 
+    @abstractmethod
     def logits(self, x_bchw: Tensor) -> Tensor:
         """(batch, in_channels, h, w) to (batch, out_channels, h, w), h and w multiples of `stride`."""
-        raise NotImplementedError

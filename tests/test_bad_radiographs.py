@@ -50,32 +50,35 @@ def dx(tmp_path: Path) -> Path:
     return Path(shutil.copy(PELVIS / "dicom" / "pelvis10.dcm", tmp_path / "dx.dcm"))
 
 
-def _said(ended: Any, *words: str) -> None:
-    """One line for the file, with these words, and the code for "none was usable"."""
+def _only_line(ended: Any) -> str:
+    """The one line that is said of the file, after a look that the exit code says that none was usable."""
     assert ended.code == 1
     lines = [line for line in ended.err.splitlines() if line.startswith(("failed", "refused", "error"))]
     about = [line for line in lines if not line.startswith("error: no usable image")]
     assert len(about) == 1, ended.err
-    for word in words:
-        assert word in about[0]
+    return str(about[0])
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99], ids=["half", "all but the end"])
 def test_a_truncated_png(segment: Callable[..., Any], picture: Path, kept: float) -> None:
     picture.write_bytes(picture.read_bytes()[: int(picture.stat().st_size * kept)])
-    _said(segment(picture), "picture.png")
+    line = _only_line(segment(picture))
+    assert "picture.png" in line
 
 
 def test_a_png_with_a_flipped_byte(segment: Callable[..., Any], picture: Path) -> None:
     raw = bytearray(picture.read_bytes())
     raw[len(raw) // 2] ^= 0xFF
     picture.write_bytes(raw)
-    _said(segment(picture), "picture.png")
+    line = _only_line(segment(picture))
+    assert "picture.png" in line
 
 
 def test_an_all_black_image(segment: Callable[..., Any], picture: Path) -> None:
     Image.fromarray(np.zeros((60, 50), np.uint8)).save(picture)
-    _said(segment(picture), "picture.png", "constant image")
+    line = _only_line(segment(picture))
+    assert "picture.png" in line
+    assert "constant image" in line
 
 
 def test_a_picture_of_20_000_by_20_000_pixels_is_refused_before_it_takes_memory(
@@ -88,7 +91,9 @@ def test_a_picture_of_20_000_by_20_000_pixels_is_refused_before_it_takes_memory(
     rows = zlib.compress(bytes(20_001 * 2_000), 9)
     picture.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _said(segment(picture), "picture.png", "20000")
+    line = _only_line(segment(picture))
+    assert "picture.png" in line
+    assert "20000" in line
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB; the pixels alone are 400,000
 
 
@@ -96,14 +101,18 @@ def test_dx_without_pixel_data(segment: Callable[..., Any], dx: Path) -> None:
     dataset = pydicom.dcmread(dx)
     del dataset.PixelData
     dataset.save_as(dx)
-    _said(segment(dx), "dx.dcm", "PixelData")
+    line = _only_line(segment(dx))
+    assert "dx.dcm" in line
+    assert "PixelData" in line
 
 
 def test_an_unknown_photometric_interpretation(segment: Callable[..., Any], dx: Path) -> None:
     dataset = pydicom.dcmread(dx)
     dataset.PhotometricInterpretation = "HSV"
     dataset.save_as(dx)
-    _said(segment(dx), "dx.dcm", "HSV")
+    line = _only_line(segment(dx))
+    assert "dx.dcm" in line
+    assert "HSV" in line
 
 
 def test_a_ct_given_to_an_x_ray_bundle_is_refused_by_name(segment: Callable[..., Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 
 import torch
@@ -19,9 +20,9 @@ class Regrid(InvertibleTransform):
     A subclass says in `interpolated` how values are computed, forwards and back.
     """
 
+    @abstractmethod
     def interpolated(self, image: torch.Tensor, size: Sequence[int], mode: str) -> torch.Tensor:
         """Return the image (C, *spatial) with that spatial size."""
-        raise NotImplementedError
 
     def resized(self, source: torch.Tensor, size: Sequence[int], mode: str) -> torch.Tensor:
         """Return the image with that spatial size, its affine adapted and the way back recorded."""

@@ -124,6 +124,13 @@ class ConeBeam:
         return torch.stack([row, column], dim=-1), depth_mm
 
 
+def rows_and_columns(size: int, rows_per_column: float) -> tuple[int, int]:
+    """Rows and columns of a picture of that format, of which the more numerous are `size`."""
+    if rows_per_column > 1:
+        return size, max(1, round(size / rows_per_column))
+    return max(1, round(size * rows_per_column)), size
+
+
 def _turn(axis: int, degrees: float) -> torch.Tensor:
     """(3, 3), right-handed turn around a coordinate axis."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
