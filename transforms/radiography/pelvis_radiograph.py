@@ -13,6 +13,7 @@ from radseg.transforms.radiography.implicit_shapes import Grid, Point
 from radseg.transforms.radiography.line_integrals import line_integrals
 from radseg.transforms.radiography.lumbar_spine import lumbar_vertebra
 from radseg.transforms.radiography.pelvis_soft_tissue import MUSCLE, pelvic_soft_tissue
+from radseg.transforms.radiography.projection import Projection
 from radseg.transforms.radiography.proximal_femur import femur, fit_socket
 from radseg.transforms.radiography.surface_thickness import chord_lengths, moved_inwards, surface_mask
 
@@ -46,19 +47,6 @@ class PelvisBones:
         points = torch.cat([bone.vertices_ras for bone in (self.right_hip, self.left_hip, self.sacrum)])
         low, high = points.amin(dim=0).tolist(), points.amax(dim=0).tolist()
         return (low[0], low[1], low[2]), (high[0], high[1], high[2])
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """What reaches the detector and what of it counts.
-
-    Attributes:
-        line_integral: (rows, columns) float64, ∫μ dl.
-        mask: (rows, columns) bool.
-    """
-
-    line_integral: torch.Tensor
-    mask: torch.Tensor
 
 
 def project_pelvis(bones: PelvisBones, beam: ConeBeam, energy_kev: float, rng: np.random.Generator) -> Projection:
