@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from radseg.networks.arguments import positive_integer
+from radseg.networks.encoders.inverted_residuals import InvertedResidualEncoder
 from radseg.networks.encoders.same_padding import Convention, Padding, SameConvBN, choose_convention
 
 KERAS = Convention("keras", bn_eps=1e-3, bn_momentum=0.01)
@@ -107,7 +108,7 @@ class MBConv(nn.Module):
         return expanded, x_bchw + y
 
 
-class EfficientNetB3(nn.Module):
+class EfficientNetB3(InvertedResidualEncoder):
     """The convolutions of EfficientNet-B3, their features at five scales.
 
     Args:
@@ -143,20 +144,6 @@ class EfficientNetB3(nn.Module):
                 width = stage.channels
         self.top = SameConvBN(width, self.channels[-1], 1, convention)
 
-    def forward(self, x_bchw: Tensor) -> list[Tensor]:
-        """Extract features.
-
-        Args:
-            x_bchw: Images of shape (batch, in_channels, height, width), both sizes multiples of 32.
-
-        Returns:
-            Five maps with `channels` channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
-        """
-        features: list[Tensor] = []
-        x = F.silu(self.stem(x_bchw))
-        for block in self.blocks:
-            expanded, x = block(x)
-            if block.stride == 2:
-                features.append(expanded)
-        features.append(F.silu(self.top(x)))
-        return features
+    def activate(self, x_bchw: Tensor) -> Tensor:
+        """Swish."""
+        return F.silu(x_bchw)

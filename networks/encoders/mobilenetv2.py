@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from radseg.networks.arguments import positive_integer
+from radseg.networks.encoders.inverted_residuals import InvertedResidualEncoder
 from radseg.networks.encoders.same_padding import Convention, Padding, SameConvBN, choose_convention
 
 KERAS = Convention("keras", bn_eps=1e-3, bn_momentum=0.001)
@@ -65,7 +66,7 @@ class InvertedResidual(nn.Module):
         return expanded, x_bchw + y if self.residual else y
 
 
-class MobileNetV2(nn.Module):
+class MobileNetV2(InvertedResidualEncoder):
     """The convolutions of MobileNetV2, their features at five scales.
 
     Args:
@@ -92,20 +93,6 @@ class MobileNetV2(nn.Module):
                 width = stage.channels
         self.top = SameConvBN(width, self.channels[-1], 1, convention)
 
-    def forward(self, x_bchw: Tensor) -> list[Tensor]:
-        """Extract features.
-
-        Args:
-            x_bchw: Images of shape (batch, in_channels, height, width), both sizes multiples of 32.
-
-        Returns:
-            Five maps with `channels` channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size.
-        """
-        features: list[Tensor] = []
-        x = F.relu6(self.stem(x_bchw))
-        for block in self.blocks:
-            expanded, x = block(x)
-            if block.stride == 2:
-                features.append(expanded)
-        features.append(F.relu6(self.top(x)))
-        return features
+    def activate(self, x_bchw: Tensor) -> Tensor:
+        """ReLU6."""
+        return F.relu6(x_bchw)
