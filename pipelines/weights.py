@@ -1,14 +1,16 @@
 """Network weights on disk: state dicts only, read without pickle's code, checked by sha256."""
 
+import copy
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from radseg.networks.encoder_unet import FORM_MARK
-from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.io.local_copy import local_copy
 
 
@@ -16,6 +18,12 @@ def sha256_of(file: Path | str) -> str:
     """Hexadecimal sha256 of the bytes of a file or of what is at a URL."""
     with local_copy(file).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_of_all(files: Sequence[Path | str]) -> str:
+    """That of a single file; of several the sha256 of theirs, each on a line, in their order."""
+    digests = [sha256_of(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def load_weights(network: torch.nn.Module, weights: Path | str | None, bundle_root: Path | str) -> torch.nn.Module:
@@ -63,6 +71,38 @@ def load_weights(network: torch.nn.Module, weights: Path | str | None, bundle_ro
             raise WeightsError(f"{file}: tensor {name!r} holds values that aren't numbers: train again, more slowly")
     network.load_state_dict(state)
     return network
+
+
+def weights_files(weights: Path | str, folds: Sequence[int] | int | None = None) -> list[Path | str]:
+    """The weights file itself, or with folds `fold_<n>/model.pt` of each in its folder.
+
+    Args:
+        weights: a file, or the folder of a cross-validation; its folder counts when a file is given with folds.
+        folds: numbers of the folds whose networks are averaged.
+
+    Raises:
+        ConfigError: folds that aren't numbers from 0, or the same one twice.
+    """
+    if folds is None:
+        return [weights]
+    numbers = [folds] if isinstance(folds, int) else list(folds)
+    if not numbers or len(set(numbers)) < len(numbers) or not all(type(n) is int and n >= 0 for n in numbers):
+        raise ConfigError(f"folds {folds!r}: give different numbers from 0, such as 0,1,2")
+    text = str(weights).rstrip("/")
+    folder = text.rpartition("/")[0] if text.endswith(".pt") else text
+    return [f"{folder}/fold_{number}/model.pt" for number in numbers]
+
+
+def load_members(
+    network: torch.nn.Module, files: Sequence[Path | str], bundle_root: Path | str
+) -> list[torch.nn.Module]:
+    """A network filled from each of the files; see `load_weights`.
+
+    Raises:
+        WeightsError: one of them can't be used.
+    """
+    networks = [network, *(copy.deepcopy(network) for _ in files[1:])]
+    return [load_weights(one, file, bundle_root) for one, file in zip(networks, files, strict=True)]
 
 
 def start_from(network: torch.nn.Module, weights: Path | str | None, bundle_root: Path | str) -> torch.nn.Module:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from radseg.networks import EncoderUNet
-from radseg.pipelines.errors import WeightsError
-from radseg.pipelines.weights import load_weights, save_weights, sha256_of
+from radseg.pipelines.errors import ConfigError, WeightsError
+from radseg.pipelines.weights import load_members, load_weights, save_weights, sha256_of, sha256_of_all, weights_files
 
 
 @pytest.fixture
@@ -99,3 +99,27 @@ def test_weights_of_the_other_encoder_padding_are_refused_with_the_remedy(tmp_pa
     torch.save(EncoderUNet("mobilenetv2", padding="torch").state_dict(), tmp_path / "model.pt")
     with pytest.raises(WeightsError, match="was trained with encoder_padding torch; give the same --encoder_padding"):
         load_weights(EncoderUNet("mobilenetv2"), tmp_path / "model.pt", bundle)
+
+
+def test_folds_are_the_networks_of_a_cross_validation(tmp_path: Path) -> None:
+    assert weights_files("w/model.pt") == ["w/model.pt"]
+    assert weights_files(tmp_path, [0, 3]) == [f"{tmp_path}/fold_0/model.pt", f"{tmp_path}/fold_3/model.pt"]
+    assert weights_files("az://store/cv/model.pt", 1) == ["az://store/cv/fold_1/model.pt"]
+    for wrong in ([], [1, 1], [-1], [True], ["0"]):
+        with pytest.raises(ConfigError, match="different numbers from 0"):
+            weights_files(tmp_path, wrong)
+
+
+def test_each_fold_gets_a_network_of_its_own_and_all_are_in_the_hash(tmp_path: Path, bundle: Path) -> None:
+    files: list[Path | str] = []
+    for fold in range(2):
+        torch.manual_seed(fold)
+        (tmp_path / f"fold_{fold}").mkdir()
+        save_weights(torch.nn.Linear(2, 1), tmp_path / f"fold_{fold}" / "model.pt")
+        files.append(tmp_path / f"fold_{fold}" / "model.pt")
+    first, second = load_members(torch.nn.Linear(2, 1), files, bundle)
+    assert not torch.equal(first.weight, second.weight)
+    torch.manual_seed(0)
+    assert torch.equal(first.weight, torch.nn.Linear(2, 1).weight)
+    assert sha256_of_all(files[:1]) == sha256_of(files[0])
+    assert sha256_of_all(files) != sha256_of_all(files[::-1])
