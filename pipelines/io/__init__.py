@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from radseg.pipelines.io.load import load_mask, load_pair, load_volume
     from radseg.pipelines.io.load_cased import LoadCased
-    from radseg.pipelines.io.nifti import write_mask
+    from radseg.pipelines.io.nifti import write_map, write_mask
     from radseg.pipelines.io.pairing import mask_on_image
-    from radseg.pipelines.io.picture import write_mask_png
+    from radseg.pipelines.io.picture import write_map_png, write_mask_png
     from radseg.pipelines.io.volume import Volume
 
 __all__ = [
@@ -21,6 +21,8 @@ __all__ = [
     "load_pair",
     "load_volume",
     "mask_on_image",
+    "write_map",
+    "write_map_png",
     "write_mask",
     "write_mask_png",
 ]
@@ -32,6 +34,8 @@ _HOMES = {
     "load_pair": "load",
     "load_volume": "load",
     "mask_on_image": "pairing",
+    "write_map": "nifti",
+    "write_map_png": "picture",
     "write_mask": "nifti",
     "write_mask_png": "picture",
 }

@@ -2,23 +2,25 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.arrangement import Arrangement, Slice, arrange
+from radseg.pipelines.io.ct_stack import SliceFile, decode_stack
 from radseg.pipelines.io.dicom_header import (
     RADIOGRAPH_MODALITIES,
     SCREEN_WORDS,
     SECONDARY_CAPTURE,
     Header,
     read_header,
+    unchanged,
 )
 from radseg.pipelines.io.dicom_pixels import read_dataset, stored_frames
-from radseg.pipelines.io.hounsfield import mirror_of, rescale_of, to_hu
+from radseg.pipelines.io.functional_groups import is_enhanced
+from radseg.pipelines.io.hounsfield import rescale_of
 from radseg.pipelines.io.volume import LPS_TO_RAS, Volume
 
 CT_SOP_CLASSES = {
@@ -100,63 +102,50 @@ def select_slices(headers: Sequence[Header], *, modality: str = "CT", min_slices
     return Selection(files, set_aside, "", tuple(notes), arrangement)
 
 
-def read_series(files: Sequence[Path], *, modality: str = "CT", min_slices: int = 1) -> Volume:
+def read_series(
+    files: Sequence[Path], *, modality: str = "CT", min_slices: int = 1, headers: Sequence[Header] = ()
+) -> Volume:
     """Read the files of one series into HU.
 
+    Args:
+        files: the files, in any order.
+        modality: DICOM Modality that is wanted.
+        min_slices: the fewest slices that make a volume here.
+        headers: of these files, where they are known; one whose file has changed since is read again.
+
     Returns:
-        array (column, row, slice) and the affine of DICOM's image planes, turned to RAS.
+        array (column, row, slice), int16 where HU are whole numbers that it holds, else float32, and the affine of
+        DICOM's image planes, turned to RAS.
 
     Raises:
         InputError: the files make no volume, or pixels can't be decoded.
     """
     source = files[0] if len(files) == 1 else files[0].parent
-    headers = [header for header in map(read_header, files) if header is not None]
-    if not headers:
+    known = {header.path: header for header in headers if unchanged(header)}
+    read = [known.get(path) or read_header(path) for path in files]
+    found = [header for header in read if header is not None]
+    if not found:
         raise InputError(f"{source}: not readable as DICOM; fetch the file again")
-    selection = select_slices(headers, modality=modality, min_slices=min_slices)
+    selection = select_slices(found, modality=modality, min_slices=min_slices)
     if selection.arrangement is None:
         raise InputError(f"{source}: {selection.refusal}")
-    notes = [
-        *selection.notes,
-        *(f"{len(paths)} files set aside: {reason}" for paths, reason in selection.set_aside),
-    ]
     order = selection.arrangement.order
-    first = next(header for header in headers if header.path == selection.files[0])
+    first = next(header for header in found if header.path == selection.files[0])
     claimed = len(order) * first.rows * first.columns
     held = sum(path.stat().st_size for path in selection.files)
     if claimed > held * _MOST_PIXELS_PER_BYTE:
         raise InputError(f"{source}: claims {claimed} pixels in {held} bytes; the file is damaged, fetch it again")
-    stack_kji = np.empty((len(order), first.rows, first.columns), dtype=np.float32)
     if first.frames > 1:
-        notes += _fill(stack_kji, [(first.path, {frame: place for place, frame in enumerate(order)})])
+        slices = [SliceFile(first.path, {frame: place for place, frame in enumerate(order)})]
     else:
-        notes += _fill(stack_kji, [(path, {0: place}) for place, path in enumerate(selection.files)])
-    return Volume(stack_kji.transpose(2, 1, 0), LPS_TO_RAS @ selection.arrangement.affine_lps, "HU", tuple(notes))
-
-
-def _fill(stack_kji: np.ndarray, files: Sequence[tuple[Path, dict[int, int]]]) -> list[str]:
-    """Decode each file's frames into their places in the stack; returns what is worth a note."""
-    notes: dict[str, None] = {}
-    padded = 0
-    mirror: int | None = None
-    for number, (path, places) in enumerate(files):
-        dataset = read_dataset(path)
-        for frame, stored in enumerate(stored_frames(dataset, path)):
-            if frame not in places:
-                continue
-            rescale = rescale_of(dataset, frame if _is_enhanced(dataset) else None)
-            if isinstance(rescale, str):
-                raise InputError(f"{path}: {rescale}")
-            if number == 0 and frame == 0:
-                mirror = mirror_of(dataset, stored, rescale)
-                if mirror is not None:
-                    notes["MONOCHROME1 with inverted stored values: inverted back"] = None
-                if not _is_enhanced(dataset) and dataset.get("RescaleIntercept") is None:
-                    notes["no RescaleIntercept: stored values taken as HU"] = None
-            padded += to_hu(stored, replace(rescale, mirror=mirror), stack_kji[places[frame]])
-    if padded:
-        notes[f"{padded} padding voxels set to -1024 HU"] = None
-    return list(notes)
+        slices = [SliceFile(path, {0: place}) for place, path in enumerate(selection.files)]
+    stack_kji, stack_notes = decode_stack(slices, (len(order), first.rows, first.columns))
+    notes = (
+        *selection.notes,
+        *(f"{len(paths)} files set aside: {reason}" for paths, reason in selection.set_aside),
+        *stack_notes,
+    )
+    return Volume(stack_kji.transpose(2, 1, 0), LPS_TO_RAS @ selection.arrangement.affine_lps, "HU", notes)
 
 
 def _not_a_slice(header: Header, modality: str) -> str:
@@ -193,9 +182,5 @@ def _same_pixels(one: tuple[Header, int], other: tuple[Header, int]) -> bool:
     for header, wanted in (one, other):
         dataset = read_dataset(header.path)
         stored = next(pixels for frame, pixels in enumerate(stored_frames(dataset, header.path)) if frame == wanted)
-        frames.append((stored, rescale_of(dataset, wanted if _is_enhanced(dataset) else None)))
+        frames.append((stored, rescale_of(dataset, wanted if is_enhanced(dataset) else None)))
     return frames[0][1] == frames[1][1] and np.array_equal(frames[0][0], frames[1][0])
-
-
-def _is_enhanced(dataset: Any) -> bool:
-    return "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset

@@ -1,8 +1,10 @@
 """What a DICOM file says about itself, read without its pixels."""
 
+import os
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,6 +55,7 @@ class Header:
         rescale_intercept: of the first frame, None when absent.
         rescale_type: RescaleType of the first frame, "" when absent.
         pixel_trouble: "" when the pixel data is there and whole.
+        file_state: the file's size in bytes and time of change in ns when this was read.
     """
 
     path: Path
@@ -70,6 +73,7 @@ class Header:
     rescale_intercept: float | None
     rescale_type: str
     pixel_trouble: str
+    file_state: tuple[int, int]
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -94,22 +98,51 @@ def read_header(path: Path) -> Header | None:
         OSError: the file can't be opened.
     """
     with path.open("rb") as file, quiet_pydicom():
+        state = _file_state(os.fstat(file.fileno()))
         try:
             dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=_KEYWORDS)
-            trouble = _pixel_trouble(file, dataset, path)
-            return _header(path, dataset, trouble)
+            trouble = _pixel_trouble(file, dataset, path, state[0])
+            return _header(path, dataset, trouble, state)
         except OSError:
             raise
         except Exception:  # pydicom has no single error for a damaged file
             return None
 
 
+class _Quiet:
+    """What `quiet_pydicom` switches off belongs to the process: the first thread does it, the last one undoes it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.undo = ExitStack()
+
+    def enter(self) -> None:
+        with self.lock:
+            if self.inside == 0:
+                self.undo.enter_context(warnings.catch_warnings())
+                self.undo.enter_context(pydicom.config.disable_value_validation())
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                self.undo.close()
+
+
+_QUIET = _Quiet()
+
+
 @contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Reads values that break the standard's rules without a warning for each: what matters is checked here."""
-    with warnings.catch_warnings(), pydicom.config.disable_value_validation():
-        warnings.simplefilter("ignore")
+    _QUIET.enter()
+    try:
         yield
+    finally:
+        _QUIET.leave()
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...] | None:
@@ -124,7 +157,19 @@ def numbers(value: Any, count: int) -> tuple[float, ...] | None:
     return floats if len(floats) == count and np.isfinite(floats).all() else None
 
 
-def _header(path: Path, dataset: Any, pixel_trouble: str) -> Header | None:
+def unchanged(header: Header) -> bool:
+    """Whether the file has the size and time of change that it had when its header was read."""
+    try:
+        return _file_state(header.path.stat()) == header.file_state
+    except OSError:
+        return False
+
+
+def _file_state(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _header(path: Path, dataset: Any, pixel_trouble: str, file_state: tuple[int, int]) -> Header | None:
     meta = getattr(dataset, "file_meta", None) or {}
     sop_class = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
     if sop_class == MEDIA_DIRECTORY or not (sop_class or dataset.get("Rows") or dataset.get("Modality")):
@@ -154,6 +199,7 @@ def _header(path: Path, dataset: Any, pixel_trouble: str) -> Header | None:
         rescale_intercept=floats[0] if floats else None,
         rescale_type=str(rescale_type or "").strip().upper(),
         pixel_trouble=pixel_trouble,
+        file_state=file_state,
     )
 
 
@@ -178,7 +224,7 @@ def _slice(dataset: Any, frame: int | None) -> Slice | None:
     )
 
 
-def _pixel_trouble(file: BinaryIO, dataset: Any, path: Path) -> str:
+def _pixel_trouble(file: BinaryIO, dataset: Any, path: Path, size: int) -> str:
     """What is wrong with the pixel element that reading stopped before; "" when nothing is."""
     syntax = str((getattr(dataset, "file_meta", None) or {}).get("TransferSyntaxUID") or "")
     if syntax in DEFLATED:
@@ -189,7 +235,7 @@ def _pixel_trouble(file: BinaryIO, dataset: Any, path: Path) -> str:
     little = element[0] == 0xE0
     explicit = element[4:6].isalpha()
     length = int.from_bytes(element[8:12] if explicit else element[4:8], "little" if little else "big")
-    there = path.stat().st_size - file.tell() + (0 if explicit else 4)
+    there = size - file.tell() + (0 if explicit else 4)
     return "PixelData cut off" if length != 0xFFFFFFFF and there < length else ""
 
 

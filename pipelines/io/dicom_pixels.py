@@ -20,6 +20,10 @@ from radseg.pipelines.io.volume import first_line
 # Lossy JPEG with 12 bits, current and retired; pydicom hands none of them to a decoder, GDCM's file reader knows all.
 _JPEG_12_BIT = {f"1.2.840.10008.1.2.4.{process}" for process in (51, 53, 55)}
 
+# JPEG-LS by the decoder that takes little over half of GDCM's time; signed values of fewer than 16 bits, which pydicom
+# can't correct in GDCM's read-only result, it decodes at all.
+_PREFERRED = dict.fromkeys(("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"), "pyjpegls")
+
 
 def read_dataset(path: Path) -> Any:
     """The whole pydicom dataset, pixel data included but not decoded.
@@ -49,7 +53,7 @@ def stored_frames(dataset: Any, path: Path) -> Iterator[npt.NDArray[Any]]:
             if not syntax:
                 little, implicit = dataset.original_encoding[1], dataset.original_encoding[0]
                 dataset.file_meta.TransferSyntaxUID = _uncompressed(little, implicit)
-            for frame in iter_pixels(dataset):
+            for frame in _decoded(dataset, _PREFERRED.get(syntax)):
                 yield frame.astype(frame.dtype.newbyteorder("="), copy=False)
     except InputError:
         raise
@@ -59,6 +63,21 @@ def stored_frames(dataset: Any, path: Path) -> Iterator[npt.NDArray[Any]]:
             f"{path}: pixels can't be decoded ({name}: {first_line(error)[:160]}); "
             "fetch the file again or decompress it (gdcmconv --raw)"
         ) from error
+
+
+def _decoded(dataset: Any, preferred: str | None) -> Iterator[npt.NDArray[Any]]:
+    """The frames by the preferred decoder and, from the first that it fails at, by any that can."""
+    done = 0
+    if preferred is not None:
+        try:
+            for frame in iter_pixels(dataset, decoding_plugin=preferred):
+                yield frame
+                done += 1
+        except Exception:  # the others are to say what is wrong
+            frames = int(dataset.get("NumberOfFrames") or 1)
+            yield from iter_pixels(dataset, indices=range(done, frames))
+        return
+    yield from iter_pixels(dataset)
 
 
 def _uncompressed(little: bool | None, implicit: bool | None) -> str:

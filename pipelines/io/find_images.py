@@ -59,6 +59,7 @@ class Case:
         notes: what was corrected when choosing the files.
         unpacked: keeps the folder of an unpacked zip alive.
         instance_uid: SOPInstanceUID of a radiograph in DICOM.
+        headers: of the files of a DICOM series, so that reading needn't look into each again.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Case:
     notes: tuple[str, ...] = ()
     unpacked: UnpackedFolder | None = field(default=None, repr=False, compare=False)
     instance_uid: str | None = None
+    headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,9 @@ def _from_series(headers: Sequence[Header], search: Search) -> Iterator[Case | R
         yield Refusal(source, selection.refusal, uid)
     else:
         name = hashlib.sha256((uid or source.name).encode()).hexdigest()[:12]
-        yield Case(name, InputKind.DICOM, selection.files, source, uid, selection.notes)
+        chosen = set(selection.files)
+        kept = tuple(header for header in headers if header.path in chosen)
+        yield Case(name, InputKind.DICOM, selection.files, source, uid, selection.notes, headers=kept)
 
 
 def _from_radiographs(headers: Sequence[Header]) -> Iterator[Case | Refusal]:

@@ -6,6 +6,11 @@ DICOM PS3.3 C.7.6.16 (Multi-frame Functional Groups): a macro stands either once
 from typing import Any
 
 
+def is_enhanced(dataset: Any) -> bool:
+    """Whether a pydicom dataset has functional groups, as enhanced multi-frame images do."""
+    return "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
+
+
 def frame_attribute(dataset: Any, frame: int, sequence: str, keyword: str) -> Any:
     """The value of an attribute for a frame, or None.
 

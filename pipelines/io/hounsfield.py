@@ -8,8 +8,12 @@ import numpy.typing as npt
 
 from radseg.pipelines.io.dicom_header import numbers
 from radseg.pipelines.io.functional_groups import frame_attribute
+from radseg.pipelines.io.volume import Voxels
 
 AIR_HU = -1024.0
+_INT16 = np.iinfo(np.int16)
+_MOST_SLOPE = 100
+_MOST_INTERCEPT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,18 +47,48 @@ def rescale_of(dataset: Any, frame: int | None = None) -> Rescale | str:
     return Rescale(slopes[0], intercepts[0], padding_range(dataset))
 
 
-def to_hu(stored: npt.NDArray[Any], rescale: Rescale, out: npt.NDArray[np.float32]) -> int:
-    """Write HU into `out` (same shape) and return how many voxels were padding (they become −1024 HU)."""
-    out[...] = stored if rescale.mirror is None else rescale.mirror - stored.astype(np.int32)
+def to_hu(stored: npt.NDArray[Any], rescale: Rescale) -> tuple[Voxels, int]:
+    """HU of one frame, and how many of its voxels were padding (they become −1024 HU).
+
+    They are int16 where slope and intercept are whole numbers and int16 holds every value, else float32.
+    """
+    padded: npt.NDArray[np.bool_] | None = None
+    if rescale.padding is not None:
+        low, high = rescale.padding
+        padded = (stored >= low) & (stored <= high)
+    count = 0 if padded is None else int(np.count_nonzero(padded))
+    whole = _whole_hu(stored, rescale, padded)
+    if whole is not None:
+        return whole, count
+    hu = (stored if rescale.mirror is None else rescale.mirror - stored.astype(np.int32)).astype(np.float32)
     if rescale.slope != 1:
-        out *= np.float32(rescale.slope)
-    out += np.float32(rescale.intercept)
-    if rescale.padding is None:
-        return 0
-    low, high = rescale.padding
-    padded = (stored >= low) & (stored <= high)
-    out[padded] = AIR_HU
-    return int(np.count_nonzero(padded))
+        hu *= np.float32(rescale.slope)
+    hu += np.float32(rescale.intercept)
+    if padded is not None:
+        hu[padded] = AIR_HU
+    return hu, count
+
+
+def _whole_hu(
+    stored: npt.NDArray[Any], rescale: Rescale, padded: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.int16] | None:
+    """HU as int16, or None where it can't hold them."""
+    slope, intercept = rescale.slope, rescale.intercept
+    # so that no step leaves int32, nor a whole number that float32 can't hold
+    small = stored.dtype.itemsize <= 2 and abs(slope) <= _MOST_SLOPE and abs(intercept) <= _MOST_INTERCEPT
+    if not (small and slope.is_integer() and intercept.is_integer()):
+        return None
+    hu = stored.astype(np.int32)
+    if rescale.mirror is not None:
+        np.subtract(rescale.mirror, hu, out=hu)
+    if slope != 1:
+        hu *= int(slope)
+    hu += int(intercept)
+    if padded is not None:
+        hu[padded] = int(AIR_HU)
+    if hu.min() < _INT16.min or hu.max() > _INT16.max:
+        return None
+    return hu.astype(np.int16)
 
 
 def mirror_of(dataset: Any, stored: npt.NDArray[Any], rescale: Rescale) -> int | None:

@@ -15,7 +15,7 @@ from radseg.pipelines.io.volume import Volume, checked_image, checked_mask
 
 
 def load_volume(case_or_path: Case | Path | str, *, modality: str = "CT", min_slices: int = 1) -> Volume:
-    """Read an image.
+    """Read an image, its voxels float32 or, where that is exact and smaller, int16.
 
     Args:
         case_or_path: a case, or a file, folder or zip that holds exactly one.
@@ -39,7 +39,7 @@ def _read_image(case: Case, modality: str, min_slices: int) -> Volume:
         raise InputError(f"{case.source}: a radiograph is read from DICOM, PNG or JPEG; export it as one of them")
     units = "HU" if modality == "CT" else "grey"
     if case.kind == InputKind.DICOM:
-        return read_series(case.files, modality=modality, min_slices=min_slices)
+        return read_series(case.files, modality=modality, min_slices=min_slices, headers=case.headers)
     if case.kind == InputKind.NIFTI:
         return read_nifti(case.files[0], units=units)
     return read_itk(case.files[0], units=units)

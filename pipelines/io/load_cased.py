@@ -12,7 +12,7 @@ from monai.utils import ensure_tuple
 from radseg.pipelines.io.find_images import Case
 from radseg.pipelines.io.load import as_case, load_mask, load_volume
 from radseg.pipelines.io.pairing import mask_on_image
-from radseg.pipelines.io.volume import Volume, check_same_grid
+from radseg.pipelines.io.volume import Volume, as_float32, check_same_grid
 
 
 class LoadCased(MapTransform):
@@ -49,7 +49,7 @@ class LoadCased(MapTransform):
             raise ValueError(f"label_keys {sorted(map(str, unknown))} are not among keys {self.keys}")
 
     def load_image(self, case_or_path: Case | Path | str) -> Volume:
-        """The image of a case, held to what this loader asks of images.
+        """The image of a case as stored (float32 or int16), held to what this loader asks of images.
 
         Raises:
             InputError: it can't be used.
@@ -76,5 +76,5 @@ class LoadCased(MapTransform):
                 volume = mask_on_image(*first, case.source, volume)
             else:
                 check_same_grid(*first, case.source, volume)
-            loaded[key] = volume.to_tensor(case.source)
+            loaded[key] = as_float32(volume).to_tensor(case.source)
         return loaded

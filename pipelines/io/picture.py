@@ -84,14 +84,35 @@ def write_mask_png(path: Path, mask_ij: npt.NDArray[Any]) -> None:
     Raises:
         ValueError: another shape, or values that 8 bits can't hold.
     """
-    mask = np.asarray(mask_ij)
-    if mask.ndim == 3 and mask.shape[2] == 1:
-        mask = mask[..., 0]
-    labels = mask.astype(np.uint8)
-    if mask.ndim != 2 or not np.array_equal(labels, mask):
-        raise ValueError(f"a PNG mask is one slice of integers from 0 to 255, not {np.asarray(mask_ij).shape}")
-    pixels = labels * np.uint8(255) if labels.size and labels.max() <= 1 else labels
-    fromarray(np.ascontiguousarray(pixels.T)).save(path, format="PNG")
+    labels = _one_slice(mask_ij)
+    _save(path, labels * np.uint8(255) if labels.size and labels.max() <= 1 else labels)
+
+
+def write_map_png(path: Path, values_ij: npt.NDArray[np.uint8]) -> None:
+    """Write a map, such as how uncertain each pixel is, as a grey picture of its values.
+
+    Args:
+        path: ends in .png.
+        values_ij: (column, row) or (column, row, 1), integers 0–255.
+
+    Raises:
+        ValueError: another shape, or values that 8 bits can't hold.
+    """
+    _save(path, _one_slice(values_ij))
+
+
+def _one_slice(values_ij: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    values = np.asarray(values_ij)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    whole = values.astype(np.uint8)
+    if values.ndim != 2 or not np.array_equal(whole, values):
+        raise ValueError(f"a PNG is one slice of integers from 0 to 255, not {np.asarray(values_ij).shape}")
+    return whole
+
+
+def _save(path: Path, pixels_ij: npt.NDArray[np.uint8]) -> None:
+    fromarray(np.ascontiguousarray(pixels_ij.T)).save(path, format="PNG")
 
 
 def _volume(values_ji: npt.NDArray[np.float32], units: str, notes: tuple[str, ...]) -> Volume:

@@ -1,8 +1,9 @@
 """The one form that every image takes inside the project: voxels, their place in the patient, their unit."""
 
 from dataclasses import dataclass, replace
+from mmap import mmap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +13,14 @@ from radseg.pipelines.errors import InputError
 if TYPE_CHECKING:
     from monai.data import MetaTensor
 
+Voxels = npt.NDArray[np.float32 | np.int16]
+"""Of an image: float32, or int16 where that is exact."""
+
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Turns an affine to DICOM's axes (left, posterior, superior) into one to NIfTI's (right, anterior, superior)."""
 
 PLAUSIBLE_AIR_HU = -200.0
+_SLAB_BYTES = 1 << 22
 _WHOLE = 0.01  # how far scaling may take a label from its integer
 SAME_AFFINE_MM = 1e-2
 MOST_PIXELS = 100_000_000
@@ -28,6 +33,8 @@ class Volume:
 
     Attributes:
         array: float32, shape (i, j, k), three axes always: HU, grey 0–255 (pictures, k = 1) or the integers of a mask.
+            An image stored in whole numbers may be int16: convert it before calculating, sums and products of int16
+            overflow. It may be a view of its file, see `mapped_voxels`.
         affine_ras: 4×4 float64, voxel index → RAS in mm.
         units: "HU", "grey" or "label".
         notes: what was corrected or is worth a look, one line each.
@@ -36,7 +43,7 @@ class Volume:
             more than how it is shown.
     """
 
-    array: npt.NDArray[np.float32]
+    array: Voxels
     affine_ras: npt.NDArray[np.float64]
     units: str
     notes: tuple[str, ...] = ()
@@ -50,7 +57,7 @@ class Volume:
         return i, j, k
 
     def to_tensor(self, source: Path | None = None) -> "MetaTensor":
-        """The image as MONAI's transforms take it: (1, i, j, k), sharing the array's memory.
+        """The image as MONAI's transforms take it: (1, i, j, k), sharing the array's memory and type.
 
         Args:
             source: kept as "filename_or_obj", after which SaveImaged names its files.
@@ -79,7 +86,7 @@ def checked_image(volume: Volume, source: Path, *, min_slices: int = 1) -> Volum
     Raises:
         InputError: NaN or infinite voxels, one value everywhere, or fewer slices than the bundle needs.
     """
-    low, high = float(volume.array.min()), float(volume.array.max())
+    low, high = _extremes(volume.array)
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"{source}: the image holds NaN or infinite voxels; export it again or replace them")
     if low == high:
@@ -90,6 +97,16 @@ def checked_image(volume: Volume, source: Path, *, min_slices: int = 1) -> Volum
     if volume.units == "HU" and low > PLAUSIBLE_AIR_HU:
         return replace(volume, notes=(*volume.notes, f"no voxel below {low:g} HU: check that the values are HU"))
     return volume
+
+
+def as_float32(volume: Volume) -> Volume:
+    """The volume with float32 voxels in memory of its own, for transforms that calculate and for keeping many of them.
+
+    One that has them passes as it is.
+    """
+    if volume.array.dtype == np.float32 and not _is_mapped(volume.array):
+        return volume
+    return replace(volume, array=np.array(volume.array, np.float32, order="K"))
 
 
 def checked_mask(volume: Volume, source: Path) -> Volume:
@@ -122,6 +139,23 @@ def check_same_grid(source: Path, image: Volume, mask_source: Path, mask: Volume
             f"image and mask have different affines (by {apart:.3g} mm): {shapes}; "
             "resample the mask to the image's grid"
         )
+
+
+def _extremes(array: npt.NDArray[Any]) -> tuple[float, float]:
+    """Smallest and largest value, NaN if there is one, in one pass through memory or file, without copies."""
+    slow = int(np.argmax(array.strides))
+    step = max(1, _SLAB_BYTES * array.shape[slow] // array.nbytes)
+    slabs = np.split(array, range(step, array.shape[slow], step), axis=slow)
+    ends = np.array([(slab.min(), slab.max()) for slab in slabs], np.float64)
+    return float(ends[:, 0].min()), float(ends[:, 1].max())
+
+
+def _is_mapped(array: npt.NDArray[Any]) -> bool:
+    """Whether an array's voxels lie in a file, which stays open with it."""
+    base: object = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, mmap)
 
 
 def affine_trouble(affine: npt.NDArray[np.float64]) -> str | None:

@@ -1,5 +1,9 @@
 """DICOM files of one series to HU in world space."""
 
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pydicom
 import pytest
@@ -7,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import center_of_mass
 
+from radseg.pipelines.cases import discover
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io import load_volume
+from radseg.pipelines.io import ct_series, ct_stack, load_volume
 from radseg.pipelines.io.ct_series import read_series, select_slices
 from radseg.pipelines.io.dicom_header import read_header
 
@@ -52,11 +57,11 @@ def test_a_single_slice_keeps_its_place(tmp_path, factory):
     assert volume.spacing_mm == pytest.approx((0.6, 0.8, 2.5))
 
 
-def test_axes_are_column_row_slice_and_a_ct_is_float32_hu(tmp_path, factory):
+def test_axes_are_column_row_slice_and_whole_hu_are_int16(tmp_path, factory):
     hu = factory.phantom(7, 5, 6)
     volume = load_volume(factory.write_series(tmp_path, hu))
     assert volume.array.shape == (7, 5, 6)
-    assert volume.array.dtype == np.float32
+    assert volume.array.dtype == np.int16
     assert volume.units == "HU"
     np.testing.assert_array_equal(volume.array, hu)
 
@@ -69,7 +74,9 @@ def test_every_slice_has_its_own_rescale(tmp_path_factory, factory, slopes, inte
 
     folder = factory.write_series(tmp_path_factory.mktemp("series"), change=change)
     expected = (factory.phantom().astype(float) + 1024) * slopes + intercept
-    np.testing.assert_allclose(load_volume(folder).array, expected)
+    volume = load_volume(folder)
+    np.testing.assert_allclose(volume.array, expected)
+    assert volume.array.dtype == (np.float32 if 0.5 in slopes else np.int16)
 
 
 def test_padding_becomes_air(tmp_path, factory):
@@ -82,6 +89,7 @@ def test_padding_becomes_air(tmp_path, factory):
     volume = load_volume(factory.write_series(tmp_path, change=change))
     assert (volume.array[:2, 0] == -1024).all()
     assert (volume.array[2, 0] == 60003 - 1024).all()
+    assert volume.array.dtype == np.float32  # as int16 it would be negative
     assert "12 padding voxels set to -1024 HU" in volume.notes
 
 
@@ -248,6 +256,24 @@ def test_pixels_or_their_absence_are_seen_in_every_transfer_syntax(tmp_path, fac
             load_volume(tmp_path)
 
 
+@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
+@pytest.mark.parametrize("bits", [12, 16])
+@pytest.mark.parametrize(
+    "syntax",
+    [pydicom.uid.RLELossless, pydicom.uid.JPEG2000Lossless, pydicom.uid.JPEGLSLossless],
+    ids=lambda uid: uid.keyword,
+)
+def test_signed_and_short_pixels_are_decoded(tmp_path, factory, syntax, bits, signed):
+    hu = factory.phantom(40, 36, 2)
+
+    def change(k, dataset):
+        factory.store(dataset, hu[:, :, k].T + (0 if signed else 1024), bits=bits, signed=signed)
+        dataset.RescaleIntercept = 0 if signed else -1024
+        dataset.compress(syntax)
+
+    np.testing.assert_array_equal(load_volume(factory.write_series(tmp_path, hu, change=change)).array, hu)
+
+
 @pytest.mark.parametrize("order", [None, (3, 0, 5, 1, 4, 2)])
 def test_an_enhanced_multi_frame_file_is_one_volume(tmp_path, factory, order):
     hu = factory.phantom()
@@ -269,6 +295,65 @@ def test_a_damaged_frame_names_file_and_remedy(tmp_path, factory):
     with pytest.raises(InputError, match=r"IM0004\.dcm: pixels can't be decoded \(JPEG 2000.*decompress it") as refused:
         load_volume(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("syntax", [None, pydicom.uid.RLELossless, pydicom.uid.JPEG2000Lossless])
+def test_files_decoded_at_once_give_the_voxels_of_files_decoded_one_by_one(tmp_path, factory, monkeypatch, syntax):
+    def change(k, dataset):
+        dataset.RescaleSlope, dataset.RescaleIntercept = (2, -1024) if k % 3 else (1, -1000 - k)
+        dataset.PixelPaddingValue = 800 + 360 * k
+        if syntax is not None:
+            dataset.compress(syntax)
+
+    folder = factory.write_series(tmp_path, factory.phantom(40, 36, 21) // 4, change=change)
+    files = sorted(folder.iterdir())
+    monkeypatch.setattr(ct_stack, "_MOST_THREADS", 1)
+    one_by_one = read_series(files)
+    monkeypatch.setattr(ct_stack, "_MOST_THREADS", 4)
+    monkeypatch.setattr(ct_stack.os, "cpu_count", lambda: 4)
+    at_once = read_series(files)
+    assert (at_once.array == -1024).any()
+    np.testing.assert_array_equal(at_once.array, one_by_one.array)
+    assert at_once.array.dtype == one_by_one.array.dtype == np.int16
+    assert at_once.notes == one_by_one.notes
+
+
+def test_of_several_damaged_files_the_first_in_the_stack_is_named(tmp_path, factory, monkeypatch):
+    def damage(dataset):
+        dataset.compress(pydicom.uid.JPEG2000Lossless)
+        dataset.PixelData = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51 this is no image"])
+
+    monkeypatch.setattr(ct_stack.os, "cpu_count", lambda: 4)
+    factory.write_series(tmp_path, factory.phantom(40, 36, 12))
+    for number in (7, 4, 5):
+        factory.rewrite(tmp_path / f"IM{number:04d}.dcm", damage)
+    for _ in range(3):
+        with pytest.raises(InputError, match=r"IM0004\.dcm: pixels can't be decoded"):
+            load_volume(tmp_path)
+
+
+def test_warnings_are_as_before_after_reading_in_several_threads(tmp_path, factory):
+    before = list(warnings.filters), pydicom.config.settings.reading_validation_mode
+    folders = [factory.write_series(tmp_path / str(number), uid=f"{factory.SERIES}.{number}") for number in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        for volume in pool.map(load_volume, folders * 3):
+            np.testing.assert_array_equal(volume.array, factory.phantom())
+    assert (list(warnings.filters), pydicom.config.settings.reading_validation_mode) == before
+
+
+def test_headers_that_discovery_read_are_not_read_again_unless_the_file_has_changed(tmp_path, factory, monkeypatch):
+    (case,) = discover(factory.write_series(tmp_path))
+    reads = []
+    monkeypatch.setattr(ct_series, "read_header", lambda path: reads.append(path.name) or read_header(path))
+    np.testing.assert_array_equal(load_volume(case).array, factory.phantom())
+    assert reads == []
+    factory.rewrite(tmp_path / "IM0002.dcm", lambda dataset: setattr(dataset, "SliceThickness", "2.50"))
+    os.utime(tmp_path / "IM0002.dcm", ns=(0, 0))
+    np.testing.assert_array_equal(load_volume(case).array, factory.phantom())
+    assert reads == ["IM0002.dcm"]
+    (tmp_path / "IM0003.dcm").write_bytes(b"no longer an image")
+    with pytest.raises(InputError, match="missing slice"):
+        load_volume(case)
 
 
 def test_scouts_and_captures_among_the_slices_are_set_aside_with_their_reason(tmp_path, factory):

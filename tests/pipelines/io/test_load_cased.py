@@ -38,6 +38,16 @@ def test_a_path_becomes_a_tensor_with_channel_affine_and_metadata(pair):
     assert data["fold"] == 3
 
 
+@pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nii"])
+def test_transforms_get_float32_whatever_was_stored_and_one_image_alone_as_it_is(pair, name):
+    path = pair[0].with_name(name)
+    nib.save(nib.Nifti1Image(np.asarray(nib.load(pair[0]).dataobj), AFFINE), path)
+    load = LoadCased("image")
+    stored, given = load.load_image(path), load({"image": path})["image"]
+    assert (stored.array.dtype, stored.to_tensor().dtype, given.dtype) == (np.int16, torch.int16, torch.float32)
+    np.testing.assert_array_equal(given.numpy()[0], stored.array)
+
+
 def test_a_case_and_a_series_folder_load_the_same(tmp_path, factory):
     factory.write_series(tmp_path)
     (case,) = discover(tmp_path)

@@ -1,6 +1,9 @@
 """NIfTI files in every form, and masks written back."""
 
 import gzip
+import subprocess
+import sys
+import tracemalloc
 
 import nibabel as nib
 import numpy as np
@@ -9,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io import load_mask, load_volume, write_mask
+from radseg.pipelines.io import load_mask, load_volume, nifti_voxels, write_mask
+from radseg.pipelines.io.nifti import read_nifti, write_map
+from radseg.pipelines.io.volume import as_float32, checked_image
 
 AFFINE = np.array([[0.0, -0.8, 0, 12], [0.7, 0, 0, -30], [0, 0, 2.5, 4], [0, 0, 0, 1]])
 
@@ -38,14 +43,142 @@ def test_voxels_and_affine_come_as_they_lie_in_the_file(tmp_path, name, image_cl
     volume = load_volume(save(tmp_path / name, image_class=image_class))
     np.testing.assert_array_equal(volume.array, voxels())
     np.testing.assert_allclose(volume.affine_ras, AFFINE, atol=1e-6)
-    assert (volume.array.dtype, volume.units, volume.notes) == (np.float32, "HU", ())
+    assert (volume.array.dtype, volume.units, volume.notes) == (np.int16, "HU", ())
 
 
-def test_big_endian_files_are_read(tmp_path):
+@pytest.mark.parametrize("name", ["big.nii", "big.nii.gz"])
+@pytest.mark.parametrize("stored", [">i2", ">f4"])
+def test_big_endian_files_are_read(tmp_path, name, stored):
     header = nib.Nifti1Header(endianness=">")
-    header.set_data_dtype(">i2")
-    nib.save(nib.Nifti1Image(voxels().astype(">i2"), AFFINE, header), tmp_path / "big.nii")
-    np.testing.assert_array_equal(load_volume(tmp_path / "big.nii").array, voxels())
+    header.set_data_dtype(stored)
+    nib.save(nib.Nifti1Image(voxels().astype(stored), AFFINE, header), tmp_path / name)
+    volume = load_volume(tmp_path / name)
+    np.testing.assert_array_equal(volume.array, voxels())
+    assert volume.array.dtype == np.dtype(stored).newbyteorder("=")
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    stored=st.sampled_from(["i1", "u1", "i2", "u2", "i4", "f4", "f8"]),
+    shape=st.tuples(*[st.integers(1, 5)] * 3),
+    slope=st.sampled_from([0.0, 1.0, 2.0, 0.25]),
+    intercept=st.sampled_from([0.0, -1024.0, 40000.0, -1e6, 0.5]),
+    zipped=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_every_number_comes_as_the_header_says(tmp_path_factory, stored, shape, slope, intercept, zipped, seed):
+    rng, kind = np.random.default_rng(seed), np.dtype(stored)
+    limits = np.iinfo(kind) if kind.kind in "iu" else np.finfo(np.float16)
+    array = rng.uniform(float(limits.min), float(limits.max), shape).astype(kind)
+    path = tmp_path_factory.mktemp("numbers") / ("ct.nii.gz" if zipped else "ct.nii")
+    header = nib.Nifti1Header()
+    header.set_data_dtype(kind)
+    header.set_data_shape(shape)
+    header.set_sform(AFFINE, code=1)
+    header["scl_slope"], header["scl_inter"] = slope, intercept
+    with gzip.open(path, "wb") if zipped else path.open("wb") as file:
+        header.write_to(file)
+        file.write(array.tobytes(order="F"))
+    expected = array.astype(np.float32)
+    if slope:
+        expected = expected * np.float32(slope) + np.float32(intercept)
+    volume = read_nifti(path)
+    np.testing.assert_array_equal(volume.array, expected)
+    whole = slope in (0, 1) and (not slope or intercept.is_integer())
+    fits = expected.min() >= -32768 and expected.max() <= 32767 and (not slope or abs(intercept) <= 32767)
+    assert (volume.array.dtype == np.int16) == (stored in ("i1", "u1", "i2") and whole and fits)
+    assert volume.array.dtype in (np.int16, np.float32)
+    assert read_nifti(path, units="label").array.dtype == np.float32
+
+
+@pytest.mark.parametrize("stored", [np.int16, np.float32])
+def test_writing_to_voxels_of_an_uncompressed_file_leaves_the_file_alone(tmp_path, stored):
+    path = save(tmp_path / "ct.nii", voxels().astype(stored))
+    before = path.read_bytes()
+    volume = load_volume(path)
+    tensor = volume.to_tensor()
+    assert np.shares_memory(tensor.numpy(), volume.array)
+    tensor += 1
+    np.testing.assert_array_equal(tensor.numpy()[0], voxels() + 1)
+    assert path.read_bytes() == before
+
+
+def test_an_uncompressed_file_that_cant_be_mapped_is_read(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(nifti_voxels.mmap, "mmap", refuse)
+    np.testing.assert_array_equal(load_volume(save(tmp_path / "ct.nii")).array, voxels())
+
+
+def test_an_image_can_be_kept_without_keeping_its_file_open(tmp_path):
+    path = save(tmp_path / "ct.nii", voxels().astype(np.float32))
+    volume = load_volume(path)
+    kept = as_float32(volume)
+    assert not np.shares_memory(kept.array, volume.array)
+    assert as_float32(kept) is kept
+    np.testing.assert_array_equal(kept.array, voxels())
+
+
+_READ_AND_CHECK = """
+import sys, threading
+from pathlib import Path
+from radseg.pipelines.io.nifti import read_nifti
+from radseg.pipelines.io.volume import checked_image
+
+def anonymous_mb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+path = Path(sys.argv[1])
+checked_image(read_nifti(path.with_name("small.nii")), path)
+before, most, done = anonymous_mb(), [], threading.Event()
+
+def watch():
+    while not done.wait(0.002):
+        most.append(anonymous_mb())
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+array = checked_image(read_nifti(path), path).array
+most.append(anonymous_mb())
+done.set()
+watcher.join()
+print(array.dtype, *array.shape, array.min(), max(most) - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the memory")
+def test_a_large_uncompressed_ct_is_read_and_checked_in_little_memory(tmp_path):
+    shape = (512, 512, 600)  # 300 MB
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(shape)
+    header.set_sform(AFFINE, code=1)
+    save(tmp_path / "small.nii")
+    path = tmp_path / "ct.nii"
+    with path.open("wb") as file:
+        header.write_to(file)
+        file.seek(352 + 512 * 512 * 300 * 2)  # a sparse file: zeros but for the middle slice
+        file.write(np.full(512 * 512, -321, np.int16).tobytes())
+        file.truncate(352 + 512 * 512 * 600 * 2)
+    command = [sys.executable, "-c", _READ_AND_CHECK, str(path)]
+    *told, grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert told == ["int16", "512", "512", "600", "-321"]
+    assert float(grown) < 60
+
+
+def test_a_packed_ct_is_read_without_a_second_copy(tmp_path):
+    array = np.random.default_rng(0).integers(-1000, 1000, (256, 256, 128)).astype(np.int16)
+    path = save(tmp_path / "ct.nii.gz", array)
+    tracemalloc.start()
+    try:
+        volume = checked_image(read_nifti(path), path)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(volume.array, array)
+    assert most < array.nbytes + 12e6
 
 
 def test_the_files_own_scaling_is_applied(tmp_path):
@@ -174,8 +307,9 @@ def test_spacing_that_is_no_length_is_refused(tmp_path, spacing, said):
         load_volume(path)
 
 
-def test_a_cut_off_uncompressed_file_is_refused(tmp_path):
-    path = save(tmp_path / "ct.nii")
+@pytest.mark.parametrize("stored", ["i2", "u1", "f4", "f8"])
+def test_a_cut_off_uncompressed_file_is_refused(tmp_path, stored):
+    path = save(tmp_path / "ct.nii", (voxels() % 100).astype(stored))
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match="damaged or cut-off NIfTI"):
         load_volume(path)
@@ -191,6 +325,7 @@ def test_an_empty_mask_is_a_mask_and_values_are_rounded(tmp_path):
     rounded = load_mask(save(tmp_path / "b.nii.gz", np.full((6, 5, 4), 1.9999, np.float32)))
     assert (rounded.array == 2).all()
     assert rounded.units == "label"
+    assert rounded.array.dtype == np.float32
 
 
 @settings(deadline=None, max_examples=15)
@@ -246,6 +381,49 @@ def test_masks_written_twice_are_the_same_bytes(tmp_path):
     for name in ("a.nii.gz", "b.nii.gz"):
         write_mask(tmp_path / name, voxels() % 2, AFFINE)
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("order", ["F", "C"])
+def test_a_mask_is_written_slab_by_slab_whatever_its_order(tmp_path, order, monkeypatch):
+    from radseg.pipelines.io import nifti
+
+    mask = np.array(voxels((7, 6, 5)) % 251, np.uint8, order=order)
+    write_mask(tmp_path / "whole.nii.gz", mask, AFFINE)
+    monkeypatch.setattr(nifti, "_SLAB_BYTES", 90)
+    write_mask(tmp_path / "slabs.nii.gz", mask, AFFINE)
+    for name in ("whole.nii.gz", "slabs.nii.gz"):
+        np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / name).dataobj), mask)
+
+
+def test_a_large_mask_is_written_without_a_copy(tmp_path):
+    mask = np.zeros((256, 256, 200), np.uint8, order="F")
+    mask[40:90, 60:99, 100:150] = 2
+    tracemalloc.start()
+    try:
+        write_mask(tmp_path / "mask.nii.gz", mask, AFFINE)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(load_mask(tmp_path / "mask.nii.gz").array, mask)
+    assert most < mask.nbytes / 4
+
+
+def test_a_map_reads_as_numbers_from_0_to_1_on_the_grid_of_its_source(tmp_path):
+    source = save(tmp_path / "ct.nii.gz")
+    values = (voxels() % 256).astype(np.uint8)
+    write_map(tmp_path / "map.nii.gz", values, np.eye(4), source=source)
+    write_map(tmp_path / "again.nii.gz", values, np.eye(4), source=source)
+    written = nib.load(tmp_path / "map.nii.gz")
+    assert written.get_data_dtype() == np.uint8
+    np.testing.assert_allclose(written.get_fdata(), values / 255, atol=1e-6)
+    np.testing.assert_array_equal(written.affine, nib.load(source).affine)
+    np.testing.assert_allclose(read_nifti(tmp_path / "map.nii.gz", units="").array, values / 255, atol=1e-6)
+    assert (tmp_path / "map.nii.gz").read_bytes() == (tmp_path / "again.nii.gz").read_bytes()
+    with pytest.raises(ValueError, match="uint8, not float64"):
+        write_map(tmp_path / "wrong.nii.gz", values / 255, np.eye(4))
+    with pytest.raises(ValueError, match="doesn't fit"):
+        write_map(tmp_path / "wrong.nii.gz", values[1:], np.eye(4), source=source)
+    assert not (tmp_path / "wrong.nii.gz").exists()
 
 
 def test_values_that_no_mask_has_are_not_written(tmp_path):
