@@ -1,0 +1,7 @@
+"""Finds where a network needs to look: the body, the lungs, the spine."""
+
+from radseg.pipelines.engine.locate.body import BodyFinder
+from radseg.pipelines.engine.locate.lungs import LungFinder
+from radseg.pipelines.engine.locate.region import Found, Region
+
+__all__ = ["BodyFinder", "Found", "LungFinder", "Region"]
