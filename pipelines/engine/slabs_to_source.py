@@ -1,0 +1,318 @@
+"""Brings slabs of logits to the source's grid as they come, a plane of the source at a time."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from radseg.pipelines.engine.combine import Activation, Measure, mean_probability, uncertainty
+from radseg.pipelines.engine.grid_path import GridPath
+from radseg.pipelines.engine.slab import Slab
+
+Output = Literal["label", "probability"]
+
+# planes of the network's grid taken at a time: on a CPU few, so that they stay in its caches
+_PLANES = {"cpu": 8, "cuda": 64}
+# voxels of the source made at a time, in whole planes: small boxes go several together, so that each call has enough
+# to do; on a CPU one large plane is more than its caches hold
+_VOXELS = {"cpu": 2**17, "cuda": 2**23}
+_MOST_ROWS = 16
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is made of logits; see `Restore`."""
+
+    activation: Activation
+    threshold: float
+    output: Output
+    measure: Measure
+    members: int
+
+
+class SlabsToSource:
+    """Takes slabs in their order and fills arrays on the source's grid.
+
+    Of what came before, only the planes of logits are kept that the next plane of the source needs too. Labels are
+    interpolated in a box a class only: weights of interpolation aren't negative, so a class whose probability is below
+    the background's at all corners of a voxel is below it in the voxel.
+
+    Args:
+        path: the way from the network's grid to the source's.
+        task: what is made of the logits.
+        first: the first slab, for its axis, device and number of channels; it isn't taken yet.
+
+    Attributes:
+        pred: labels (i, j, k), the first axis fastest in memory as NIfTI has it, or probabilities (classes, i, j, k).
+        uncertainty: (i, j, k) uint8, in the same order of memory; None when there is one member.
+    """
+
+    def __init__(self, path: GridPath, task: Task, first: Slab) -> None:
+        self._task = task
+        self._classes = first.logits.shape[0] // task.members
+        shape = path.source_shape
+        self.pred: npt.NDArray[Any]
+        if task.output == "probability":
+            self.pred = np.zeros((self._classes, *shape), np.float32)
+        else:
+            # pages that stay background are never written, so they take no memory
+            self.pred = np.zeros(shape, label_type(self._classes), order="F")
+        self.uncertainty = np.zeros(shape, np.uint8, order="F") if task.members > 1 else None
+
+        strides = path.as_network_sees(self.pred).strides[-3:]
+        # the last axis of a plane is the one whose source voxels are neighbours in memory
+        slow, fast = sorted({0, 1, 2} - {first.axis}, key=lambda axis: -abs(strides[axis]))
+        self._path, self._order = path, (first.axis, slow, fast)
+        self._along, self._slow, self._fast = (path.axes[axis] for axis in self._order)
+        self._whole = _Box(0, self._slow.size, 0, self._fast.size)
+        self._convex = all(axis.convex for axis in path.axes)
+
+        kind = first.logits.device.type
+        widest = int((self._along.last - self._along.first).max())
+        self._planes, self._voxels = max(_PLANES.get(kind, 8), 2 * widest), _VOXELS.get(kind, 2**17)
+        self._came, self._done = 0, 0  # planes of the network's and of the source's grid
+        self._kept: _Planes | None = None
+        self._candidates: dict[int, _Box] = {}  # by plane of the network's grid
+
+    def add(self, slab: Slab) -> None:
+        """Take the next slab."""
+        logits = slab.logits.permute(0, *(axis + 1 for axis in self._order))
+        covered = None if slab.covered is None else slab.covered.permute(self._order)
+        planes = _Planes(slab.start, logits, covered)
+        # interpolation in bfloat16 would move borders
+        with _one_thread(), torch.autocast(logits.device.type, enabled=False):
+            if self._boxed:
+                candidates = self._candidates_in(slab).permute(self._order).contiguous()
+                self._candidates |= dict(enumerate(_boxes_of(candidates), slab.start))
+            for start in range(slab.start, slab.stop, self._planes):
+                self._take(planes.between(start, start + self._planes))
+
+    def _take(self, new: "_Planes") -> None:
+        self._came = new.stop
+        parts = [new] if self._kept is None else [self._kept, new]
+        begin, self._done = self._done, self._along.finished(self._came)
+        if self._done > begin:
+            self._bring(parts, begin, self._done)
+        if self._done < self._along.source_size:
+            needed = min(self._along.corners(self._done, self._done + 1)[0], self._came)
+            # a copy, so that the slab itself can go
+            self._kept = _Planes.joined(parts, needed, self._came, self._whole)
+            self._candidates = {plane: box for plane, box in self._candidates.items() if plane >= needed}
+
+    @property
+    def _boxed(self) -> bool:
+        """Whether probabilities are made in a box only; uncertainty is of interest everywhere."""
+        return self._convex and self._task.output == "label" and self._task.members == 1
+
+    def _candidates_in(self, slab: Slab) -> torch.Tensor:
+        """Which voxels of a slab may be anything but background, by logits alone: bool, in the slab's own order."""
+        logits, sigmoid = slab.logits, self._task.activation == "sigmoid"
+        found = torch.empty(logits.shape[1:], dtype=torch.bool, device=logits.device)
+        step = max(1, self._voxels // 2 // max(1, logits[0, 0].numel()))  # what is compared stays in a CPU's cache
+        for start in range(0, len(found), step):
+            background, *others = logits[:, start : start + step]
+            if sigmoid:
+                torch.ge(torch.sigmoid(background), self._task.threshold, out=found[start : start + step])
+                continue
+            best = others[0].clone() if len(others) > 1 else others[0]
+            for other in others[1:]:
+                torch.maximum(best, other, out=best)
+            torch.ge(best, background, out=found[start : start + step])
+        # where sigmoid's threshold is 0, what no window covered is labelled too
+        if slab.covered is not None and not (sigmoid and self._task.threshold <= 0):
+            found &= slab.covered
+        return found
+
+    def _bring(self, parts: "list[_Planes]", begin: int, end: int) -> None:
+        """Make the source's planes [begin, end) out of the network's."""
+        task, box = self._task, self._whole
+        low, high = self._along.corners(begin, end)
+        if self._boxed:
+            reached = self._reach(_Box.around(self._candidates[plane] for plane in range(low, high)))
+            if reached.empty:
+                return
+            box = self._corners(reached)
+        planes = _Planes.joined(parts, low, high, box)
+        logits, covered = planes.logits, planes.covered
+        probability = mean_probability(logits, task.members, task.activation, covered)
+        everywhere = self._reach(self._whole)
+        if self.uncertainty is not None:
+            unsure = uncertainty(logits, probability, task.members, task.activation, task.measure, covered)
+            for rows in self._few(begin, end, everywhere):
+                values = self._at_source(unsure, low, box, rows, everywhere)
+                self._write(self.uncertainty, values.mul_(255).round_().to(torch.uint8), rows, everywhere)
+        if task.output == "label":
+            self._bring_labels(probability, low, box, begin, end)
+            return
+        for c in range(self._classes):
+            for rows in self._few(begin, end, everywhere):
+                self._write(self.pred[c], self._at_source(probability[c], low, box, rows, everywhere), rows, everywhere)
+
+    def _bring_labels(self, probability: torch.Tensor, low: int, box: "_Box", begin: int, end: int) -> None:
+        reached = {c: self._reach(each) for c, each in enumerate(self._boxes_by_class(probability, box))}
+        reached = {c: each for c, each in reached.items() if not each.empty}
+        if not reached:
+            return
+        around = _Box.around(reached.values())
+        for rows in self._few(begin, end, around):
+            if self._task.activation == "sigmoid":
+                label = self._at_source(probability[0], low, box, rows, around) >= self._task.threshold
+                self._write(self.pred, label, rows, around)
+                continue
+            best = self._at_source(probability[0], low, box, rows, around)
+            label = torch.zeros(best.shape, dtype=_PLANE_LABELS[self.pred.dtype.name], device=best.device)
+            for c, each in reached.items():
+                value = self._at_source(probability[c], low, box, rows, each)
+                best_here, label_here = each.of(best, around), each.of(label, around)
+                label_here.masked_fill_(value > best_here, c)  # not where equal: the lower class has it, as in argmax
+                torch.maximum(best_here, value, out=best_here)
+            self._write(self.pred, label, rows, around)
+
+    def _boxes_by_class(self, probability: torch.Tensor, box: "_Box") -> "list[_Box]":
+        """For each class, the box of the network's grid outside which it can't be the label; empty for background."""
+        if self._task.activation == "sigmoid":
+            candidate = probability >= self._task.threshold
+        else:
+            candidate = probability >= probability[:1]
+            candidate[0] = False
+        if not self._convex:
+            candidate[1 if self._task.activation == "softmax" else 0 :] = True
+        return [each.moved(box) for each in _boxes_of(candidate.view(torch.uint8).amax(1))]
+
+    def _reach(self, box: "_Box") -> "_Box":
+        """The box of the source's plane that voxels of a box of the network's have a part in."""
+        if box.empty:
+            return _EMPTY
+        return _Box(*self._slow.reach(box.top, box.bottom), *self._fast.reach(box.left, box.right))
+
+    def _corners(self, box: "_Box") -> "_Box":
+        """The box of the network's plane that a box of the source's is made of."""
+        return _Box(*self._slow.corners(box.top, box.bottom), *self._fast.corners(box.left, box.right))
+
+    def _at_source(self, values: torch.Tensor, low: int, box: "_Box", rows: range, wanted: "_Box") -> torch.Tensor:
+        """Interpolate values (planes from `low` on, box of the network's plane) to (rows, box of the source's)."""
+        corners = self._corners(wanted)
+        planes = self._along.along(0, corners.of(values, box), low, rows.start, rows.stop)
+        vertical = (corners.top, wanted.top, wanted.bottom)
+        horizontal = (corners.left, wanted.left, wanted.right)
+        if planes.device.type == "cpu":
+            planes = self._slow.rows(self._fast.columns(planes, *horizontal), *vertical)
+        else:
+            planes = self._slow.along(1, self._fast.along(2, planes, *horizontal), *vertical)
+        # what stays as it is would still be the probabilities themselves, and results are written to
+        same = all(axis.weights is None for axis in self._path.axes)
+        return planes.clone() if same else planes
+
+    def _few(self, begin: int, end: int, box: "_Box") -> Iterator[range]:
+        """The source's planes [begin, end) as many at a time as are made together."""
+        voxels = (box.bottom - box.top) * (box.right - box.left)
+        step = max(1, min(_MOST_ROWS, self._voxels // voxels))
+        return (range(start, min(start + step, end)) for start in range(begin, end, step))
+
+    def _write(self, source: npt.NDArray[Any], values: torch.Tensor, rows: range, box: "_Box") -> None:
+        planes = self._path.as_network_sees(source).transpose(self._order)
+        planes[rows.start : rows.stop, box.top : box.bottom, box.left : box.right] = values.numpy(force=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many small products: threads that wait for each other's core made them 4 to 8 times slower on two busy cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def label_type(classes: int) -> npt.DTypeLike:
+    """The smallest type of NIfTI that holds labels of so many classes."""
+    return np.uint8 if classes <= 256 else np.uint16
+
+
+_PLANE_LABELS = {"uint8": torch.uint8, "uint16": torch.int32}
+
+
+class _Box(NamedTuple):
+    """A box of a plane: rows [top, bottom), columns [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def empty(self) -> bool:
+        return self.top >= self.bottom or self.left >= self.right
+
+    @staticmethod
+    def around(boxes: "Iterable[_Box]") -> "_Box":
+        """The smallest one that holds all that aren't empty."""
+        filled = [box for box in boxes if not box.empty]
+        if not filled:
+            return _EMPTY
+        top, bottom, left, right = zip(*filled, strict=True)
+        return _Box(min(top), max(bottom), min(left), max(right))
+
+    def moved(self, origin: "_Box") -> "_Box":
+        """This box of a crop as a box of the plane that the crop was taken from at `origin`."""
+        return _Box(self.top + origin.top, self.bottom + origin.top, self.left + origin.left, self.right + origin.left)
+
+    def of(self, values: torch.Tensor, origin: "_Box") -> torch.Tensor:
+        """The part of values (…, rows, columns), a crop at `origin`, that this box holds."""
+        rows = slice(self.top - origin.top, self.bottom - origin.top)
+        return values[..., rows, self.left - origin.left : self.right - origin.left]
+
+
+_EMPTY = _Box(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Planes:
+    """Planes of the network's grid from `start` on: logits (channels, planes, rows, columns), covered likewise."""
+
+    start: int
+    logits: torch.Tensor
+    covered: torch.Tensor | None
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.logits.shape[1]
+
+    def between(self, low: int, high: int) -> "_Planes":
+        """Those of [low, high) that are here."""
+        low, high = max(low, self.start), min(high, self.stop)
+        part = slice(low - self.start, max(high, low) - self.start)
+        return _Planes(low, self.logits[:, part], None if self.covered is None else self.covered[part])
+
+    @staticmethod
+    def joined(parts: "list[_Planes]", low: int, high: int, box: _Box) -> "_Planes":
+        """A copy of the planes [low, high), which follow each other in `parts`, within a box."""
+        crop = [part.between(low, high) for part in parts]
+        origin = _Box(0, 0, 0, 0)
+        logits = torch.cat([box.of(part.logits, origin) for part in crop], 1)
+        if all(part.covered is None for part in crop):
+            return _Planes(low, logits, None)
+        masks = [
+            torch.ones_like(part.logits[0], dtype=torch.bool) if part.covered is None else part.covered for part in crop
+        ]
+        return _Planes(low, logits, torch.cat([box.of(mask, origin) for mask in masks]))
+
+
+def _boxes_of(filled: torch.Tensor) -> list[_Box]:
+    """The smallest box around what isn't zero in each of several planes (planes, rows, columns)."""
+    filled = filled.view(torch.uint8)
+    rows, columns = filled.amax(2).numpy(force=True), filled.amax(1).numpy(force=True)
+    boxes = []
+    for row, column in zip(rows, columns, strict=True):
+        if not row.any():
+            boxes.append(_EMPTY)
+            continue
+        top, bottom = row.argmax(), len(row) - row[::-1].argmax()
+        left, right = column.argmax(), len(column) - column[::-1].argmax()
+        boxes.append(_Box(int(top), int(bottom), int(left), int(right)))
+    return boxes
