@@ -16,6 +16,7 @@ from radseg.transforms.optical_distortion import (
 from radseg.transforms.resample import ResampleToSpacing, ResampleToSpacingd
 from radseg.transforms.resize_slices import ResizeSlices, ResizeSlicesd
 from radseg.transforms.select_label import KeepLabel, KeepLabeld
+from radseg.transforms.slice_by_slice import SliceBySlice, SliceBySliced
 from radseg.transforms.window_hu import WindowHU, WindowHUd
 
 __all__ = [
@@ -41,6 +42,8 @@ __all__ = [
     "ResampleToSpacingd",
     "ResizeSlices",
     "ResizeSlicesd",
+    "SliceBySlice",
+    "SliceBySliced",
     "ThresholdProbability",
     "ThresholdProbabilityd",
     "WindowHU",

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_dst_type, convert_to_numpy, convert_to_tensor
 from scipy import ndimage
+
+from radseg.transforms.pieces import find_pieces
+from radseg.transforms.slabs import slabs
+from radseg.transforms.tracked import like, plain, tracked
 
 
 class CleanLabel(Transform):
@@ -61,31 +65,38 @@ class CleanLabel(Transform):
             TypeError: ``min_volume_mm3`` is set and the mask is no ``MetaTensor``, so its voxel volume isn't known.
             ValueError: the mask holds values that aren't whole numbers.
         """
-        source: torch.Tensor = convert_to_tensor(mask, track_meta=get_track_meta())
-        values = convert_to_numpy(source)
-        with np.errstate(invalid="ignore"):
-            whole = values.astype(np.int32)
-        if values.dtype.kind == "f" and not np.array_equal(whole, values):
+        source = tracked(mask)
+        values = plain(source).numpy(force=True)
+        if values.dtype.kind == "f" and not _holds_integers(values):
             raise ValueError("label cleaning takes an integer mask; this one holds fractions or undefined values.")
         min_voxels = self.min_volume_mm3 / _voxel_volume_mm3(mask) if self.min_volume_mm3 else 0.0
-        for channel in whole:
+        if not (self.fill_holes or self.keep_largest is not None or min_voxels > 1):
+            return source
+        cleaned = _as_integers(values)
+        for channel in cleaned:
             # an axis of one voxel would open every hole to its sides
             self._clean(channel[..., 0] if channel.ndim == 3 and channel.shape[2] == 1 else channel, min_voxels)
-        out: torch.Tensor = convert_to_dst_type(whole, source, dtype=source.dtype)[0]
-        return out
+        return like(torch.from_numpy(cleaned).to(source.device, source.dtype), source)
 
-    def _clean(self, mask: npt.NDArray[np.int32], min_voxels: float) -> None:
-        boxes = {
-            label: box
-            for label, box in enumerate(ndimage.find_objects(mask), start=1)
-            if box is not None and (self.labels is None or label in self.labels)
-        }
-        if min_voxels > 1 or self.keep_largest is not None:
-            for label, box in boxes.items():
-                _drop_pieces(mask[box], label, min_voxels, self.keep_largest)
+    def _clean(self, mask: npt.NDArray[Any], min_voxels: float) -> None:
+        pieces = find_pieces(mask)
+        labels = [label for label in np.unique(pieces.label).tolist() if self.labels is None or label in self.labels]
+        stays = np.ones(len(pieces.label), bool)
+        for label in labels:
+            of_label = np.flatnonzero(pieces.label == label)
+            # half a millionth of slack: a piece of exactly the minimum stays whatever the affine's last digit is
+            stays[of_label] = pieces.voxels[of_label] >= min_voxels * (1 - 1e-6)
+            if self.keep_largest is not None:
+                by_size = of_label[np.lexsort((pieces.first[of_label], -pieces.voxels[of_label]))]
+                stays[by_size[self.keep_largest :]] = False
+        pieces.clear(~stays)
         if self.fill_holes:
-            for label, box in boxes.items():
-                part = mask[box]
+            for label in labels:
+                of_label = np.flatnonzero(stays & (pieces.label == label))
+                if not of_label.size:
+                    continue
+                lower, upper = pieces.lower[of_label].min(axis=0), pieces.upper[of_label].max(axis=0)
+                part = mask[tuple(slice(*ends) for ends in zip(lower, upper, strict=True))]
                 part[ndimage.binary_fill_holes(part == label) & (part == 0)] = label
 
 
@@ -112,16 +123,17 @@ class CleanLabeld(MapTransform):
         return out
 
 
-def _drop_pieces(part: npt.NDArray[np.int32], label: int, min_voxels: float, keep_largest: int | None) -> None:
-    pieces, count = ndimage.label(part == label, structure=np.ones((3,) * part.ndim))
-    voxels = np.bincount(pieces.ravel(), minlength=count + 1)
-    # half a millionth of slack: a piece of exactly the minimum stays whatever the affine's last digit is
-    keep = voxels >= min_voxels * (1 - 1e-6)
-    keep[0] = True
-    if keep_largest is not None:
-        by_size = np.argsort(-voxels[1:], kind="stable") + 1
-        keep[by_size[keep_largest:]] = False
-    part[~keep[pieces]] = 0
+def _holds_integers(values: npt.NDArray[Any]) -> bool:
+    return all(np.array_equal(np.trunc(slab), slab) and np.isfinite(slab).all() for _, slab in slabs(values))
+
+
+def _as_integers(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a copy to work on, of one byte a voxel where that holds the labels."""
+    if values.dtype.kind != "f":
+        copied = values.copy(order="K")
+        return copied.view(np.uint8) if values.dtype == bool else copied
+    small = not values.size or (values.min() >= 0 and values.max() <= np.iinfo(np.uint8).max)
+    return values.astype(np.uint8 if small else np.int32, order="K")
 
 
 def _voxel_volume_mm3(mask: torch.Tensor) -> float:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.data import MetaTensor, get_track_meta
-from monai.utils import convert_to_tensor
+
+from radseg.transforms.tracked import like, plain, tracked
 
 Values = npt.NDArray[Any]
 ValuesFunction = Callable[[Values], Values]
@@ -45,21 +45,14 @@ def change_planes(
     Raises:
         ValueError: another number of axes.
     """
-    tracked = get_track_meta()
-    if not (tracked and isinstance(image, MetaTensor)):
-        image = convert_to_tensor(image, track_meta=tracked)
+    image = tracked(image)
     # each look at a MetaTensor's attributes costs microseconds, at the plain tensor's none
-    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
-    values = plain.numpy(force=True)
+    untracked = plain(image)
+    values = untracked.numpy(force=True)
     if values.ndim not in (3, 4):
         raise ValueError(f"{taker} takes (C, H, W) or (C, H, W, D), got shape {values.shape}.")
-    changed = torch.from_numpy(plane_by_plane(values, slice_axis, prepare, change)).to(plain.device)
-    if not isinstance(image, MetaTensor):
-        return changed
-    # what convert_to_dst_type does, without building an affine first that is then replaced: a tenth of its time
-    kept: torch.Tensor = changed.as_subclass(MetaTensor)
-    kept.copy_meta_from(image)  # type: ignore[attr-defined]
-    return kept
+    changed = torch.from_numpy(plane_by_plane(values, slice_axis, prepare, change)).to(untracked.device)
+    return like(changed, image)
 
 
 def plane_by_plane(values: Values, slice_axis: int, prepare: ValuesFunction, change: ValuesFunction) -> Values:
@@ -68,11 +61,16 @@ def plane_by_plane(values: Values, slice_axis: int, prepare: ValuesFunction, cha
     if all(values.shape[axis] == 1 for axis in stacked):
         plane = values.reshape([size for axis, size in enumerate(values.shape) if axis not in stacked])
         return change(np.ascontiguousarray(prepare(plane))).reshape(values.shape)
-    prepared = prepare(values)
-    planes = prepared[:, None] if values.ndim == 3 else np.moveaxis(prepared, slice_axis, 1)
-    changed = np.stack([change(np.ascontiguousarray(planes[index])) for index in np.ndindex(planes.shape[:2])])
-    changed = changed.reshape(planes.shape)
-    return np.ascontiguousarray(changed[:, 0] if values.ndim == 3 else np.moveaxis(changed, 1, slice_axis))
+    planes = values[:, None] if values.ndim == 3 else np.moveaxis(values, slice_axis, 1)
+    changed, target = None, values[:0]
+    for index in np.ndindex(planes.shape[:2]):
+        # plane by plane from here on: types between are never held for a whole volume
+        plane = change(np.ascontiguousarray(prepare(planes[index])))
+        if changed is None:
+            changed = np.empty(values.shape, plane.dtype)
+            target = changed[:, None] if values.ndim == 3 else np.moveaxis(changed, slice_axis, 1)
+        target[index] = plane
+    return values if changed is None else changed
 
 
 def as_float32(values: Values) -> Values:

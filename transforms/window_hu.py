@@ -6,9 +6,10 @@ from collections.abc import Hashable, Mapping
 
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor, get_track_meta
+from monai.data import MetaTensor
 from monai.transforms import MapTransform, Transform
-from monai.utils import convert_to_dst_type, convert_to_tensor
+
+from radseg.transforms.tracked import like, plain, tracked
 
 GREY_MAX = 255.0
 
@@ -30,6 +31,8 @@ class WindowHU(Transform):
         out_min: value of the lower edge.
         out_max: value of the upper edge.
         levels: round to this many equal steps (256 with a range of 0 to 255 is an 8-bit image); ``None`` doesn't round.
+        in_place: write over the image that is given where it is float32, which saves a copy of a large volume that
+            nobody else needs, such as the one that resampling has just made.
 
     Raises:
         ValueError: the window or the output range is empty or reversed, or there are fewer than two levels.
@@ -42,6 +45,7 @@ class WindowHU(Transform):
         out_min: float = 0.0,
         out_max: float = 1.0,
         levels: int | None = None,
+        in_place: bool = False,
     ) -> None:
         if not lower_hu < upper_hu:
             raise ValueError(f"lower_hu must be below upper_hu, got {lower_hu} and {upper_hu}.")
@@ -52,23 +56,22 @@ class WindowHU(Transform):
         self.lower_hu, self.upper_hu = float(lower_hu), float(upper_hu)
         self.out_min, self.out_max = float(out_min), float(out_max)
         self.levels = levels
+        self.in_place = in_place
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Return the windowed image of an image of any shape, float32, metadata kept."""
-        hu: torch.Tensor = convert_to_tensor(image, track_meta=get_track_meta())
+        hu = tracked(image)
         lower, upper = self._source_range(image)
-        values = hu.as_tensor() if isinstance(hu, MetaTensor) else hu
         # in place from here on: the copy to float32 is the only one a large volume needs
-        unit = values.to(torch.float32, copy=True).clamp_(lower, upper).sub_(lower).div_(upper - lower)
+        unit = plain(hu).to(torch.float32, copy=not self.in_place).clamp_(lower, upper).sub_(lower).div_(upper - lower)
         if self.levels is not None:
             unit.mul_(self.levels - 1).round_().div_(self.levels - 1)
         windowed = unit.mul_(self.out_max - self.out_min).add_(self.out_min)
-        out: torch.Tensor = convert_to_dst_type(windowed, hu, dtype=torch.float32)[0]
-        return out
+        return like(windowed, hu)
 
     def inverse(self, image: torch.Tensor) -> torch.Tensor:
         """Return HU (or 0 to 255 for a grey image) of a windowed image of any shape, float32, metadata kept."""
-        windowed: torch.Tensor = convert_to_tensor(image, track_meta=get_track_meta())
+        windowed = tracked(image)
         lower, upper = self._source_range(image)
         return (windowed.to(torch.float32) - self.out_min) / (self.out_max - self.out_min) * (upper - lower) + lower
 
@@ -90,9 +93,10 @@ class WindowHUd(MapTransform):
         out_max: float = 1.0,
         levels: int | None = None,
         allow_missing_keys: bool = False,
+        in_place: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.window = WindowHU(lower_hu, upper_hu, out_min, out_max, levels)
+        self.window = WindowHU(lower_hu, upper_hu, out_min, out_max, levels, in_place)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return the dictionary with the images at ``keys`` windowed."""

@@ -11,6 +11,7 @@ from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import Volume, load_mask, mask_on_image
 from radseg.pipelines.io.local_copy import local_copy
 from radseg.pipelines.measure.volumes import LabelVolumes
+from radseg.transforms.slabs import count_planes, slabs
 
 
 class LesionBurden:
@@ -35,18 +36,16 @@ class LesionBurden:
         Raises:
             InputError: the lung mask is missing, empty, or lies on another grid.
         """
-        lesion = mask > 0
         axial = int(np.argmax(np.abs(volume.affine_ras[2, :3])))
-        touched = lesion.any(axis=tuple(axis for axis in range(3) if axis != axial))
+        touched = count_planes(mask)[axial] > 0
         statistics = self.volumes(mask, volume, case)
         statistics["slices"] = int(touched.size)
         statistics["share_of_slices"] = round(float(touched.mean()), 6)
         if self.lung_mask is not None:
-            lung = self._lung(case, volume)
-            statistics["share_of_lung"] = round(float((lesion & lung).sum() / lung.sum()), 6)
+            statistics["share_of_lung"] = round(self._share_of_lung(mask, case, volume), 6)
         return statistics
 
-    def _lung(self, case: str, volume: Volume) -> npt.NDArray[np.bool_]:
+    def _share_of_lung(self, mask: npt.NDArray[np.uint8], case: str, volume: Volume) -> float:
         assert self.lung_mask is not None
         file = local_copy(self.lung_mask)
         if file.is_dir():
@@ -54,8 +53,12 @@ class LesionBurden:
             if not found:
                 raise InputError(f"{file}: no lung mask {case}.nii.gz or {case}.png; add it or drop --lung_mask")
             file = found[0]
-        found_mask = mask_on_image(Path(case), volume, file, load_mask(file))
-        lung: npt.NDArray[np.bool_] = found_mask.array > 0
-        if not lung.any():
+        lung = mask_on_image(Path(case), volume, file, load_mask(file)).array
+        voxels = inside = 0
+        for index, slab in slabs(lung):
+            of_lung = slab > 0
+            voxels += int(np.count_nonzero(of_lung))
+            inside += int(np.count_nonzero(of_lung & (mask[index] > 0)))
+        if not voxels:
             raise InputError(f"{file}: the lung mask is empty; give the right one or drop --lung_mask")
-        return lung
+        return inside / voxels

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from radseg.pipelines.io import Volume
+from radseg.transforms.slabs import count_labels
 
 
 class LabelVolumes:
@@ -27,7 +28,7 @@ class LabelVolumes:
             volume: the image that was segmented.
             case: name of the case.
         """
-        counts = np.bincount(mask.ravel(), minlength=len(self.labels) + 1)
+        counts = count_labels(mask, len(self.labels))
         pixel_mm2 = volume.spacing_mm[0] * volume.spacing_mm[1]
         voxel_ml = abs(np.linalg.det(volume.affine_ras[:3, :3])) / 1000
         rows: dict[str, Any] = {}

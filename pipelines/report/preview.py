@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from radseg.pipelines.io import Volume
+from radseg.transforms.slabs import count_planes
 
 # Okabe and Ito's palette, which stays apart for the colour-blind and on grey
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7")
@@ -51,7 +52,8 @@ def save_preview(
     mask_ras, _ = _to_ras(mask[::step, ::step], volume.affine_ras)
     low, high = window_hu if volume.units == "HU" else (0.0, 255.0)
     planes = ["axial"] if image_ras.shape[2] == 1 else ["axial", "coronal", "sagittal"]
-    views = [_view(plane, image_ras, mask_ras, spacing) for plane in planes]
+    counts = count_planes(mask_ras)
+    views = [_view(plane, image_ras, mask_ras, spacing, counts) for plane in planes]
     # a stack of few slices gives strips: they keep their proportions inside a panel of bearable width
     widths = [min(max(view.extent[1] / view.extent[2], 0.5), 1.8) for view in views]
     figure = Figure(figsize=(sum(widths) * 4.2 + 0.4, 5.2), facecolor="black")
@@ -84,7 +86,8 @@ def save_preview(
     legend = figure.legend(handles=handles, loc="lower center", ncols=len(handles), frameon=False, labelcolor="white")
     for entry in legend.get_texts():
         entry.set_parse_math(False)
-    figure.savefig(file, dpi=110, facecolor="black")
+    # a CT's noise hardly shrinks however long it is compressed
+    figure.savefig(file, dpi=110, facecolor="black", pil_kwargs={"compress_level": 3})
     figure.clear()  # its parts refer to each other and would wait for the garbage collector
 
 
@@ -108,12 +111,20 @@ class _View:
         self.letters = [(letter, x, y) for letter, (x, y) in zip(letters, places, strict=True)]
 
 
-def _view(plane: str, image: npt.NDArray[Any], mask: npt.NDArray[np.uint8], spacing: npt.NDArray[np.float64]) -> _View:
+def _view(
+    plane: str,
+    image: npt.NDArray[Any],
+    mask: npt.NDArray[np.uint8],
+    spacing: npt.NDArray[np.float64],
+    labelled: Sequence[npt.NDArray[np.int64]],
+) -> _View:
+    """The plane of that name with most labelled voxels, given their number in each plane across each axis."""
     axis = {"sagittal": 0, "coronal": 1, "axial": 2}[plane]
     others = tuple(other for other in range(3) if other != axis)
-    counts = (mask > 0).sum(axis=others)
+    counts = labelled[axis]
     position = int(np.argmax(counts)) if counts.any() else image.shape[axis] // 2
-    cut_image, cut_mask = np.take(image, position, axis), np.take(mask, position, axis)
+    cut = (slice(None),) * axis + (position,)  # np.take would copy a volume that isn't in C order
+    cut_image, cut_mask = image[cut], mask[cut]
     # RAS: the second remaining axis points up in the picture; the first to the picture's left (R) or its left (A)
     shown_image, shown_mask = cut_image.T[::-1, ::-1], cut_mask.T[::-1, ::-1]
     size = (cut_image.shape[1] * spacing[others[1]], cut_image.shape[0] * spacing[others[0]])

@@ -143,6 +143,21 @@ def test_channels_are_cleaned_apart_metadata_kept_and_the_input_not_changed() ->
     assert torch.equal(mask, before)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_volume_in_fortran_order_is_cleaned_like_its_copy(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    stored = (torch.rand(1, 12, 11, 10, generator=generator) < 0.1).to(dtype) * 2
+    turned = stored.permute(0, 3, 2, 1)
+    clean = CleanLabel(min_volume_mm3=3, keep_largest=2, fill_holes=True)
+    assert torch.equal(clean(mask_of(turned)).as_tensor(), clean(mask_of(turned.contiguous())).as_tensor())
+
+
+def test_a_mask_with_nothing_to_clean_is_not_copied() -> None:
+    mask = mask_of(pieces_of_2_and_12_voxels())
+    assert CleanLabel()(mask).data_ptr() == mask.data_ptr()
+    assert CleanLabel(min_volume_mm3=1.0)(mask).data_ptr() == mask.data_ptr()
+
+
 def test_missing_keys_are_refused_unless_allowed() -> None:
     with pytest.raises(KeyError):
         CleanLabeld(["mask", "absent"])({"mask": pieces_of_2_and_12_voxels()})

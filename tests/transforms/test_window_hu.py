@@ -61,6 +61,16 @@ def test_the_input_is_not_changed_and_its_metadata_are_kept() -> None:
     assert windowed.dtype == torch.float32
 
 
+def test_in_place_it_writes_over_a_float_image_and_never_over_an_integer_one() -> None:
+    image = ct([-2000.0, 500.0])
+    windowed = WindowHU(-200, 1200, in_place=True)(image)
+    assert windowed.data_ptr() == image.data_ptr()
+    assert windowed.flatten().tolist() == [0, 0.5]
+    stored = MetaTensor(torch.tensor([[[-32768, 500, 32767]]], dtype=torch.int16), affine=AFFINE)
+    assert WindowHU(-200, 1200, in_place=True)(stored).flatten().tolist() == [0, 0.5, 1]
+    assert stored.flatten().tolist() == [-32768, 500, 32767]
+
+
 def test_a_predicted_mask_is_left_alone_when_the_preparation_is_inverted() -> None:
     preparation = Compose([Flipd("image", 1), WindowHUd("image", -200, 1200)])
     data = preparation({"image": ct([-2000, 0, 800], units="HU")})

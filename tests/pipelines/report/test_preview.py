@@ -9,6 +9,7 @@ from PIL import Image
 from radseg.pipelines.io import Volume
 from radseg.pipelines.report import save_preview
 from radseg.pipelines.report.preview import _to_ras, _view
+from radseg.transforms.slabs import count_planes
 
 LABELS = ["vertebra"]
 STATISTICS = {"labels": {"vertebra": {"volume_ml": 1.0}}}
@@ -27,7 +28,8 @@ def _marked() -> tuple[np.ndarray, np.ndarray]:
 def test_planes_are_shown_as_radiologists_look_at_them(plane: str, row: str, column: str) -> None:
     array, affine = _marked()
     image, spacing = _to_ras(array, affine)
-    view = _view(plane, image, image.astype(np.uint8), spacing)
+    mask = image.astype(np.uint8)
+    view = _view(plane, image, mask, spacing, count_planes(mask))
     y, x = np.argwhere(view.image == 1)[0]
     assert (y < view.image.shape[0] / 2) == (row == "top")
     assert (x < view.image.shape[1] / 2) == (column == "left")
@@ -36,7 +38,8 @@ def test_planes_are_shown_as_radiologists_look_at_them(plane: str, row: str, col
 def test_planes_keep_true_proportions() -> None:
     array, affine = _marked()
     image, spacing = _to_ras(array, affine)
-    view = _view("sagittal", image, image.astype(np.uint8), spacing)
+    mask = image.astype(np.uint8)
+    view = _view("sagittal", image, mask, spacing, count_planes(mask))
     assert view.extent == (0.0, 10 * 2.0, 12 * 3.0, 0.0)
 
 
