@@ -63,7 +63,9 @@ def plan_windows(
         slab_axis: axis along which slabs follow each other; None takes the one that is longest in windows.
         thinnest: least thickness of a slab in voxels; None is a quarter of a window, so that handing slabs over never
             costs more than holding them.
-        needed: tells of boxes (n, axes, 2), clipped to the grid, which have to be run; None runs all.
+        needed: tells of boxes (n, axes, 2) which hold what is looked for; None runs all. It is asked about the core of
+            each window, the voxels that lie nearest to its middle: they weigh most there, and the cores of all windows
+            fill the grid, so no voxel of what is looked for is left out.
     """
     shape, window = tuple(map(int, shape)), tuple(map(int, window))
     starts = [_starts(*axis) for axis in zip(shape, window, overlap, strict=True)]
@@ -75,7 +77,11 @@ def plan_windows(
     boxes = np.stack([corner, np.minimum(corner + window, shape)], -1)
     total = len(boxes)
     if needed is not None:
-        boxes = boxes[np.asarray(needed(boxes), dtype=bool)]
+        cores = [_cores(first, size, length) for first, size, length in zip(starts, window, shape, strict=True)]
+        ends = np.stack(np.meshgrid(*(np.arange(len(cores[axis])) for axis in order), indexing="ij"), -1)
+        which = ends.reshape(-1, len(shape))[:, np.argsort(order)]
+        asked = np.stack([cores[axis][which[:, axis]] for axis in range(len(shape))], 1)
+        boxes = boxes[np.asarray(needed(asked), dtype=bool)]
     return WindowPlan(
         shape=shape,
         window=window,
@@ -97,6 +103,13 @@ def _starts(size: int, window: int, overlap: float) -> list[int]:
     interval = max(int(window * (1 - overlap)), 1)
     count = max(-(-(size - window) // interval), 0) + 1
     return [max(min(index * interval, size - window), 0) for index in range(count)]
+
+
+def _cores(starts: Sequence[int], window: int, size: int) -> Boxes:
+    """(windows, 2) start and stop of the voxels that lie nearer to the middle of a window than to any other's."""
+    first = np.array(starts, dtype=np.int64)
+    between = (first[:-1] + first[1:] + window) // 2
+    return np.stack([np.concatenate([[0], between]), np.concatenate([between, [size]])], -1)
 
 
 def _bounds(starts: Sequence[int], size: int, thinnest: int) -> tuple[int, ...]:

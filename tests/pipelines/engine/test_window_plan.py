@@ -52,7 +52,7 @@ def test_no_size_or_a_negative_one_is_the_size_of_the_grid() -> None:
     assert WindowInferer((None, 8), slice_axis=0).plan((20, 30, 40)).window == (1, 30, 8)
 
 
-def test_only_windows_that_are_needed_are_planned() -> None:
+def test_only_windows_whose_core_is_needed_are_planned() -> None:
     asked: list[np.ndarray] = []
 
     def needed(boxes: np.ndarray) -> np.ndarray:
@@ -61,9 +61,34 @@ def test_only_windows_that_are_needed_are_planned() -> None:
 
     plan = WindowInferer((16, 16, 16), overlap=0).plan((40, 10, 20), needed)
     assert isinstance(plan, WindowPlan)
-    assert (plan.run, plan.total) == (4, 6)
+    assert (plan.run, plan.total) == (2, 6)
+    assert (plan.windows[:, 0] == [24, 40]).all()
     assert (asked[0][:, 1] == [0, 10]).all(), "boxes end where the grid does"
     assert asked[0].max() == 40
+
+
+@given(
+    shape=st.tuples(*[st.integers(3, 40)] * 3),
+    window=st.tuples(*[st.integers(3, 20)] * 3),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+)
+def test_cores_fill_the_grid_and_lie_in_their_windows(
+    shape: tuple[int, ...], window: tuple[int, ...], overlap: float
+) -> None:
+    asked: list[np.ndarray] = []
+
+    def all_of_them(boxes: np.ndarray) -> np.ndarray:
+        asked.append(boxes)
+        return np.ones(len(boxes), dtype=bool)
+
+    plan = WindowInferer(window, overlap=overlap).plan(shape, all_of_them)
+    (cores,) = asked
+    counts = np.zeros(shape, dtype=int)
+    for core in cores:
+        counts[tuple(slice(start, stop) for start, stop in core)] += 1
+    assert (counts == 1).all()
+    assert (plan.windows[..., 0] <= cores[..., 0]).all()
+    assert (plan.windows[..., 1] >= cores[..., 1]).all()
 
 
 @pytest.mark.parametrize(
