@@ -67,10 +67,11 @@ def test_only_windows_whose_core_is_needed_are_planned() -> None:
     assert asked[0].max() == 40
 
 
+@settings(deadline=None, max_examples=40)
 @given(
-    shape=st.tuples(*[st.integers(3, 40)] * 3),
+    shape=st.tuples(*[st.integers(3, 24)] * 3),
     window=st.tuples(*[st.integers(3, 20)] * 3),
-    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+    overlap=st.sampled_from([0.0, 0.25, 0.5]),
 )
 def test_cores_fill_the_grid_and_lie_in_their_windows(
     shape: tuple[int, ...], window: tuple[int, ...], overlap: float
