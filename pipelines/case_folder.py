@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from radseg.pipelines.cases import Case, InputKind
-from radseg.pipelines.io import Volume, write_mask, write_mask_png
+from radseg.pipelines.io import Volume, write_map, write_map_png, write_mask, write_mask_png
 from radseg.pipelines.report import save_preview
 
 
@@ -57,8 +57,9 @@ def write_case(
     labels: Sequence[str],
     statistics: Mapping[str, Any],
     preview_window_hu: tuple[float, float],
+    uncertainty: npt.NDArray[np.uint8] | None = None,
 ) -> None:
-    """Writes the mask, the statistics and the preview of a case.
+    """Writes the mask, the statistics and the preview of a case, and how uncertain each voxel is if that is known.
 
     Args:
         folder: where to.
@@ -69,12 +70,18 @@ def write_case(
         labels: names of the labels 1, 2, ….
         statistics: written as `statistics.json`.
         preview_window_hu: grey scale of the preview.
+        uncertainty: (i, j, k), 0–255 for 0–1, as the engine gives it of several members; becomes `uncertainty.nii.gz`
+            (scaled to 0–1) or `uncertainty.png`.
     """
     if volume.is_picture:
         write_mask_png(folder / "mask.png", mask)
+        if uncertainty is not None:
+            write_map_png(folder / "uncertainty.png", uncertainty)
     else:
         source = case.files[0] if case.kind == InputKind.NIFTI else None
         write_mask(folder / "mask.nii.gz", mask, volume.affine_ras, source=source)
+        if uncertainty is not None:
+            write_map(folder / "uncertainty.nii.gz", uncertainty, volume.affine_ras, source=source)
     (folder / "statistics.json").write_text(json.dumps(statistics, indent=2, ensure_ascii=False) + "\n")
     title = f"{case.name} — not a medical device"
     save_preview(folder / "preview.png", volume, mask, labels, statistics, title, preview_window_hu)

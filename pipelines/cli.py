@@ -38,6 +38,10 @@ DatasetDir = Annotated[
     str | None, typer.Option("--dataset-dir", "--dataset_dir", "-d", help="Folder or URL of datalist.json and images.")
 ]
 OutputDir = Annotated[str | None, typer.Option("--output", "--output_dir", "-o", help="Folder or URL for the results.")]
+Precision = Annotated[str | None, typer.Option(help="exact (float32, the default) or fast (bfloat16 where there is).")]
+Runtime = Annotated[str | None, typer.Option(help="auto, torch, compiled, openvino or cuda.")]
+Tta = Annotated[str | None, typer.Option(help="flips: average over mirror images; also says how sure the mask is.")]
+Folds = Annotated[str | None, typer.Option(help="Such as 0,1,2: average the networks in WEIGHTS/fold_N/model.pt.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show warnings, logs and tracebacks.")]
@@ -83,6 +87,10 @@ def segment(
     output: Annotated[str, typer.Option("--output", "-o", help="Folder or URL for the results.")],
     weights: Weights = None,
     series: Annotated[str | None, typer.Option(help="Take only the DICOM series with this SeriesInstanceUID.")] = None,
+    precision: Precision = None,
+    runtime: Runtime = None,
+    tta: Tta = None,
+    folds: Folds = None,
     device: Device = "auto",
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Cases at a time.")] = 1,
     overwrite: Overwrite = False,
@@ -95,15 +103,17 @@ def segment(
     Each case gets OUT/CASE/ with mask.nii.gz on the image's own grid (mask.png for a PNG), statistics.json and
     preview.png, and a line in OUT/manifest.jsonl. Run again, it does only what is missing.
 
-    Example: `radseg segment spine CT_FOLDER -o masks --weights runs/spine/model.pt`
+    Example: `radseg segment spine CT_FOLDER -o masks --weights runs/spine/model.pt --precision fast`
     """
     from radseg.pipelines.segment import segment as run
 
     paths, overrides = _split(inputs)
-    chosen = {"weights": weights, "series": series}
-    overrides = {**{key: value for key, value in chosen.items() if value is not None}, **overrides}
+    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": _numbers("--folds", folds)}
+    overrides = {**_given(weights=weights, series=series, **engine), **overrides}
     options = {"device": device, "workers": workers, "overwrite": overwrite, "progress": not quiet}
     batch = run(bundle, paths, output, trust_config=trust_config, **{**options, **overrides})
+    for note in batch.notes if not quiet else ():
+        _say(f"note: {note}")
     for case, notes in batch.warnings.items() if not quiet else ():
         _say(f"warning {case}: {'; '.join(notes)}")
     for source, reason in batch.refused.items():
@@ -165,6 +175,10 @@ def evaluate(
     dataset_dir: DatasetDir = None,
     output: OutputDir = None,
     weights: Weights = None,
+    precision: Precision = None,
+    runtime: Runtime = None,
+    tta: Tta = None,
+    folds: Folds = None,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -176,7 +190,8 @@ def evaluate(
     """
     from radseg.pipelines.evaluate import evaluate as run
 
-    overrides = _with_paths(rest, dataset_dir=dataset_dir, output_dir=output, weights=weights)
+    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": _numbers("--folds", folds)}
+    overrides = {**_given(**engine), **_with_paths(rest, dataset_dir=dataset_dir, output_dir=output, weights=weights)}
     options = {"device": device, "progress": not quiet}
     result = run(bundle, trust_config=trust_config, **{**options, **overrides})
     if not quiet:
@@ -316,13 +331,9 @@ def data_drr(
 
     Example: `radseg data drr ct.nii.gz --mask lobes.nii.gz --labels 10,11,12,13,14 -o simulated`
     """
-    from radseg.pipelines.errors import ConfigError
     from radseg.pipelines.radiographs import make_radiographs
 
-    try:
-        values = None if labels is None else [int(value) for value in labels.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"--labels {labels!r}: give whole numbers with commas between, such as 10,11") from error
+    values = _numbers("--labels", labels)
     made = make_radiographs(
         source, output, mask=mask, labels=values, count=count, size=size, seed=seed, device=device, progress=not quiet
     )
@@ -364,7 +375,22 @@ def _with_paths(rest: list[str] | None, **paths: str | None) -> dict[str, Any]:
     positional, overrides = _split(rest)
     if positional:
         raise ConfigError(f"unexpected argument {positional[0]!r}; overrides are written --KEY VALUE")
-    return {**{key: path for key, path in paths.items() if path is not None}, **overrides}
+    return {**_given(**paths), **overrides}
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _numbers(option: str, text: str | None) -> list[int] | None:
+    """Whole numbers with commas between."""
+    from radseg.pipelines.errors import ConfigError
+
+    try:
+        return None if text is None else [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text!r}: give whole numbers with commas between, such as 0,1,2") from error
 
 
 def _value(text: str) -> Any:

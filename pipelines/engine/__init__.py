@@ -1,7 +1,28 @@
-"""Runs a network over a case: where, in which precision, and back to the case's own grid."""
+"""Runs a network over a case: where it matters, on what is fastest, and back to the case's own grid."""
 
 from radseg.pipelines.engine.autocast import AutocastInferer
 from radseg.pipelines.engine.device import pick_device
-from radseg.pipelines.engine.predictor import Prediction, Predictor
+from radseg.pipelines.engine.locate import BodyFinder, LungFinder, SpineFinder
+from radseg.pipelines.engine.prediction import Effort, Prediction
+from radseg.pipelines.engine.predictor import Predictor
+from radseg.pipelines.engine.restore import Restore, Restored
+from radseg.pipelines.engine.runtime import Members, RuntimeNetwork, flips_of, run_on
+from radseg.pipelines.engine.windows import WindowInferer
 
-__all__ = ["AutocastInferer", "Prediction", "Predictor", "pick_device"]
+__all__ = [
+    "AutocastInferer",
+    "BodyFinder",
+    "Effort",
+    "LungFinder",
+    "Members",
+    "Prediction",
+    "Predictor",
+    "Restore",
+    "Restored",
+    "RuntimeNetwork",
+    "SpineFinder",
+    "WindowInferer",
+    "flips_of",
+    "pick_device",
+    "run_on",
+]

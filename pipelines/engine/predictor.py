@@ -1,16 +1,22 @@
-"""The one way from an image file to its mask: read, prepare, run the network, back to the source grid."""
+"""The one way from an image to its mask: prepare, run the network where it matters, back to the source grid."""
 
 import copy
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 
+from radseg.pipelines.engine.crop import Box, in_whole_grid, rounded_box
+from radseg.pipelines.engine.locate import Found, Region
+from radseg.pipelines.engine.prediction import Effort, Prediction, confidence
+from radseg.pipelines.engine.restore import Restore
+from radseg.pipelines.engine.slab import Slab
+from radseg.pipelines.engine.windows import WindowInferer, WindowPlan
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import LoadCased, Volume
 
@@ -19,35 +25,62 @@ class _Transform(Protocol):
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]: ...
 
 
+class Finder(Protocol):
+    """Finds the part of a CT that is worth the network's time."""
+
+    def __call__(self, volume: Volume) -> Found:
+        """The part, or why it isn't sure."""
+        ...
+
+
+@dataclass
+class _Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
+
+    def lap(self, stage: str) -> None:
+        now = time.monotonic()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self.since
+        self.since = now
+
+    def around(self, slabs: Iterable[Slab]) -> Iterator[Slab]:
+        """Counts the making of slabs as the network's time and what their taker does as the way back's."""
+        for slab in slabs:
+            self.lap("network")
+            yield slab
+            self.lap("restore")
+        self.lap("network")
+
+
 @dataclass(frozen=True)
-class Prediction:
-    """A mask on the grid of its source.
+class _Work:
+    """The windows to run, of a box of the grid, and how many there would be in all of it."""
 
-    Attributes:
-        mask: label of each voxel, uint8, shape (i, j, k) of the source.
-        seconds: wall time of each stage (preprocess, network, restore).
-        probability: of each label, (labels, i, j, k) 0…1, if the bundle's postprocessing leaves one.
-    """
-
-    mask: npt.NDArray[np.uint8]
-    seconds: dict[str, float]
-    probability: npt.NDArray[np.float32] | None = None
+    box: Box
+    plan: WindowPlan
+    windows: int
 
 
 class Predictor:
     """Runs a bundle's network over one image; `segment`, `evaluate` and the annotation server all call this.
 
-    Safe to share between threads: each call runs the inferer on a copy of its own (MONAI's `SliceInferer` keeps the
-    state of a call in itself).
+    Safe to share between threads: a call changes none of the engine's own components, and an inferer of MONAI's runs
+    on a copy (its `SliceInferer` keeps the state of a call in itself).
 
     Args:
         loader: reads images as the bundle wants them; the first of its preprocessing.
         preprocessing: dictionary transform that takes {"image"} from the source grid to the network's.
-        network: maps (1, C, …) to logits (1, classes, …); put in evaluation mode here.
-        inferer: MONAI inferer, such as a sliding window.
-        postprocessing: dictionary transform that takes {"pred"} from logits to labels on the source grid; it may leave
-            the probability of each label there as {"probability"}.
+        network: maps (b, C, …) to logits (b, members × classes, …); put in evaluation mode here.
+        inferer: the engine's `WindowInferer`, or any MONAI inferer.
+        postprocessing: dictionary transform that finishes {"pred"}: labels on the source grid if there is a `restore`,
+            else logits; it may leave the probability of each label there as {"probability"}.
         device: where the network runs.
+        restore: the engine's way from logits to the source grid; without one, postprocessing has to invert.
+        finders: asked in turn where to look; the first that is sure decides which windows are run.
+        crop_to: with windows as large as the grid, only the box around what was found is run, its sides made multiples
+            of this many voxels in the plane of a window; None runs the grid.
     """
 
     def __init__(
@@ -58,6 +91,9 @@ class Predictor:
         inferer: Inferer,
         postprocessing: _Transform,
         device: torch.device,
+        restore: Restore | None = None,
+        finders: Sequence[Finder] = (),
+        crop_to: int | None = None,
     ) -> None:
         self.loader = loader
         self.preprocessing = preprocessing
@@ -65,36 +101,113 @@ class Predictor:
         self.inferer = inferer
         self.postprocessing = postprocessing
         self.device = device
+        self.restore = restore
+        self.finders = list(finders)
+        self.crop_to = crop_to
 
     @property
     def recipe(self) -> list[object]:
         """The components that decide what a mask looks like, the network's weights aside."""
-        return [self.loader, self.preprocessing, type(self.network), self.inferer, self.postprocessing]
+        made_of = [self.loader, self.preprocessing, type(self.network), self.inferer, self.postprocessing]
+        made_of += [self.restore, *self.finders, self.crop_to]
+        return [*made_of, getattr(self.network, "precision", None), getattr(self.network, "flips", None)]
 
     @torch.inference_mode()
-    def __call__(self, volume: Volume) -> Prediction:
+    def __call__(self, volume: Volume, progress: Callable[[int, int], None] | None = None) -> Prediction:
         """Segments one image, read by `loader`.
+
+        Args:
+            volume: the image.
+            progress: told how many windows are done, and of how many.
 
         Raises:
             InputError: the mask doesn't come back at the image's shape, so the bundle's transforms can't be trusted.
         """
-        clock = [time.monotonic()]
+        clock = _Clock()
         data = self.preprocessing({"image": volume.to_tensor()})
-        clock.append(time.monotonic())
-        inputs = data["image"]
-        logits = copy.deepcopy(self.inferer)(inputs[None].to(self.device), self.network)[0].cpu()
-        data["pred"] = MetaTensor(
-            torch.as_tensor(logits), meta=inputs.meta, applied_operations=inputs.applied_operations
-        )
-        clock.append(time.monotonic())
+        image = data["image"]
+        clock.lap("preprocess")
+        found, located = self._find(volume)
+        work = self._plan(image, found)
+        if self.finders:
+            clock.lap("locate")
+        members = int(getattr(self.network, "members", 1))
+        slabs = self._slabs(image, work, progress)
+        uncertainty = None
+        if self.restore is not None:
+            restored = self.restore(clock.around(slabs), image, members)
+            data["pred"], uncertainty = restored.pred, restored.uncertainty
+        else:
+            (whole,) = clock.around(slabs)
+            data["pred"] = MetaTensor(whole.logits.cpu(), meta=image.meta, applied_operations=image.applied_operations)
         finished = self.postprocessing(data)
         mask, probability = finished["pred"][0], finished.get("probability")
-        clock.append(time.monotonic())
         if tuple(mask.shape) != volume.array.shape:
             raise InputError(f"mask of shape {tuple(mask.shape)}, image of {volume.array.shape}: check postprocessing")
-        stages = ("preprocess", "network", "restore")
+        labels = np.asarray(mask).astype(np.uint8, copy=False)
+        doubt = None if uncertainty is None else np.asarray(uncertainty)
+        clock.lap("restore")
         return Prediction(
-            mask=np.asarray(mask).astype(np.uint8),
+            mask=labels,
+            seconds={stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
+            effort=self._effort(members, work, located),
             probability=None if probability is None else np.asarray(probability, dtype=np.float32),
-            seconds={stage: round(end - start, 3) for stage, start, end in zip(stages, clock, clock[1:], strict=False)},
+            uncertainty=doubt,
+            confidence=None if doubt is None else confidence(labels, doubt),
+        )
+
+    def _find(self, volume: Volume) -> tuple[Region | None, tuple[str, ...]]:
+        """Where to look, and what the finders said."""
+        said: list[str] = []
+        if volume.units != "HU" or volume.is_picture or not isinstance(self.inferer, WindowInferer):
+            return None, ()
+        for finder in self.finders:
+            found = finder(volume)
+            said.append(f"{type(finder).__name__}: {found.note}")
+            if found.region is not None:
+                return found.region, tuple(said)
+        return None, tuple(said)
+
+    def _plan(self, image: MetaTensor, found: Region | None) -> _Work | None:
+        """Which windows to run, of which box of the grid; None for an inferer that can't be told."""
+        if not isinstance(self.inferer, WindowInferer):
+            return None
+        shape = tuple(image.shape[1:])
+        box: Box = tuple((0, size) for size in shape)
+        everything = self.inferer.plan(shape)
+        if found is None or (everything.total == 1 and self.crop_to is None):
+            return _Work(box, everything, everything.total)
+        affine = image.affine.numpy()
+        needed = found.needed(affine)
+        if self.crop_to is not None:
+            multiples = [1 if axis == self.inferer.slice_axis else self.crop_to for axis in range(3)]
+            box = rounded_box(found.box(affine, shape), shape, multiples)
+            start = np.array([first for first, _ in box])[:, None]
+            plan = self.inferer.plan([end - first for first, end in box], lambda boxes: needed(boxes + start))
+        else:
+            plan = self.inferer.plan(shape, needed)
+        return _Work(box, plan, everything.total) if plan.run else _Work(box, everything, everything.total)
+
+    def _slabs(
+        self, image: MetaTensor, work: _Work | None, progress: Callable[[int, int], None] | None
+    ) -> Iterator[Slab]:
+        inputs = image.as_tensor()[None]
+        if work is None or not isinstance(self.inferer, WindowInferer):
+            logits = copy.deepcopy(self.inferer)(inputs.to(self.device), self.network)[0]
+            yield Slab(0, 0, logits.shape[1], torch.as_tensor(logits).float())
+            return
+        inside = inputs[:, :, *(slice(*ends) for ends in work.box)].to(self.device)
+        slabs = self.inferer.slabs(inside, self.network, work.plan, progress=progress)
+        yield from in_whole_grid(slabs, work.box, inputs.shape[2:])
+
+    def _effort(self, members: int, work: _Work | None, located: tuple[str, ...]) -> Effort:
+        return Effort(
+            runtime=getattr(self.network, "runtime", "torch"),
+            precision=getattr(self.network, "precision", "exact"),
+            members=members,
+            windows=work.windows if work else 0,
+            windows_run=work.plan.run if work else 0,
+            box=None if work is None else work.box,
+            located=located,
+            notes=tuple(getattr(self.network, "notes", ())),
         )

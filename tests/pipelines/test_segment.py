@@ -10,8 +10,10 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import torch
 from PIL import Image
 
+from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.segment import Batch, segment
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
@@ -141,7 +143,7 @@ def test_everything_of_a_case_is_in_its_folder(run: Callable[..., Batch]) -> Non
     assert 0 < statistics["share_of_slices"] <= 1
     (line,) = _lines(batch.output_dir)
     assert line["status"] == "done"
-    assert set(line["seconds"]) == {"read", "preprocess", "network", "restore", "write"}
+    assert set(line["seconds"]) == {"read", "preprocess", "locate", "network", "restore", "write"}
     assert line["weights_sha256"] == statistics["weights_sha256"]
 
 
@@ -199,7 +201,7 @@ def test_a_doubtful_image_is_segmented_with_a_warning(run: Callable[..., Batch],
 
 
 @pytest.mark.parametrize(
-    "other", [{"preprocessing#transforms#3#upper_hu": 3000.0}, {"inferer#enabled": True}, {"labels": ["a", "b"]}]
+    "other", [{"preprocessing#transforms#3#upper_hu": 3000.0}, {"precision": "fast"}, {"labels": ["a", "b"]}]
 )
 def test_any_override_that_changes_the_recipe_counts(run: Callable[..., Batch], other: dict[str, Any]) -> None:
     image = SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz"
@@ -243,3 +245,60 @@ def test_one_series_can_be_picked(run: Callable[..., Batch]) -> None:
     uid = str(pydicom.dcmread(next(series.glob("*.dcm")), stop_before_pixels=True).SeriesInstanceUID)
     batch = run("spine", SAMPLES / "spine" / "dicom", series=uid)
     assert len(batch.done) == 1
+
+
+def test_mirror_images_and_folds_say_how_sure_the_mask_is(
+    run: Callable[..., Batch], small_weights: dict[str, Path], tmp_path: Path
+) -> None:
+    for fold in (0, 2):
+        (tmp_path / f"fold_{fold}").mkdir()
+        state = torch.load(small_weights["lung_ct"], weights_only=True)
+        torch.save({name: value * (1 + fold / 50) for name, value in state.items()}, tmp_path / f"fold_{fold}/model.pt")
+    image = SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz"
+    batch = run("lung_ct", image, tta="flips", folds=[0, 2], weights=str(tmp_path))
+    folder = batch.output_dir / "lung01"
+    uncertainty = nib.load(folder / "uncertainty.nii.gz")
+    assert uncertainty.shape == nib.load(image).shape
+    values = uncertainty.get_fdata()
+    assert 0 <= values.min() <= values.max() <= 1
+    assert values.max() > 0
+    mask, _ = _mask(folder)
+    statistics = json.loads((folder / "statistics.json").read_text())
+    assert statistics["confidence"] == pytest.approx(1 - values[mask > 0].mean(), abs=2e-3)
+    (line,) = _lines(batch.output_dir)
+    assert line["engine"]["members"] == 4
+    with pytest.raises(WeightsError, match=r"fold_1/model\.pt"):
+        run("lung_ct", image, folds=[0, 1], weights=str(tmp_path))
+
+
+def test_a_picture_s_uncertainty_is_a_picture(run: Callable[..., Batch]) -> None:
+    image = sorted((SAMPLES / "lung_xray" / "imagesTr").iterdir())[0]
+    batch = run("lung_xray", image, tta="flips")
+    folder = batch.output_dir / batch.done[0]
+    with Image.open(folder / "uncertainty.png") as picture, Image.open(image) as source:
+        assert picture.size == source.size
+        assert np.asarray(picture).max() > 0
+
+
+def test_the_manifest_says_what_was_run_and_on_what(run: Callable[..., Batch]) -> None:
+    batch = run("spine", SAMPLES / "spine" / "imagesTr" / "spine06.nii.gz", locate=False, skip_air=False)
+    (line,) = _lines(batch.output_dir)
+    engine = line["engine"]
+    assert (engine["runtime"], engine["precision"], engine["members"]) == ("openvino", "exact", 1)
+    assert engine["windows_run"] == engine["windows"] > 1
+    assert engine["located"] == engine["notes"] == []
+    assert "locate" not in line["seconds"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"tta": "rotations"}, "use flips"),
+        ({"runtime": "tensorrt"}, "no runtime 'tensorrt'"),
+        ({"precision": "exakt"}, "did you mean 'exact'"),
+        ({"folds": [1, 1]}, "different numbers"),
+    ],
+)
+def test_what_the_engine_cannot_do_is_one_line(option: dict[str, Any], said: str, run: Callable[..., Batch]) -> None:
+    with pytest.raises(ConfigError, match=said):
+        run("spine", SAMPLES / "spine" / "imagesTr" / "spine06.nii.gz", **option)

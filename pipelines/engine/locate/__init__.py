@@ -3,5 +3,6 @@
 from radseg.pipelines.engine.locate.body import BodyFinder
 from radseg.pipelines.engine.locate.lungs import LungFinder
 from radseg.pipelines.engine.locate.region import Found, Region
+from radseg.pipelines.engine.locate.spine import SpineFinder
 
-__all__ = ["BodyFinder", "Found", "LungFinder", "Region"]
+__all__ = ["BodyFinder", "Found", "LungFinder", "Region", "SpineFinder"]
