@@ -17,7 +17,7 @@ SHAPE_pelvis_xray := --image_size 128 --network_def\#encoder mobilenetv2
 BRIEF_pelvis_xray := --max_epochs 60 --patience 60 --learning_rate 0.001 --batch_size 4
 BUNDLES := spine lung_ct lung_xray pelvis_xray
 
-.PHONY: help install demo $(BUNDLES:%=demo-%) test test-long lint types clean
+.PHONY: help install demo $(BUNDLES:%=demo-%) test test-long lint types bench clean
 
 help:
 	@echo "make demo       set up, train briefly on the sample data, segment the samples with all four bundles"
@@ -25,6 +25,7 @@ help:
 	@echo "make test-long  the tests that take minutes"
 	@echo "make lint       ruff, and imports that go down only"
 	@echo "make types      mypy"
+	@echo "make bench      the engine against stock MONAI on a real CT: about an hour on two cores (DATA=folder)"
 
 install: $(READY)
 
@@ -67,6 +68,11 @@ types: $(READY)
 	mkdir -p .typecheck/radseg
 	for package in networks transforms pipelines bundles sample_data; do ln -sfn ../../$$package .typecheck/radseg/$$package; done
 	$(BIN)/mypy
+
+# NNUNET=python of nnU-Net's own environment adds it as a third side, see benchmarks/README.md
+DATA ?= ../shared/data
+bench: $(READY)
+	$(BIN)/python benchmarks/engine --data $(DATA) $(if $(NNUNET),--nnunet-python $(NNUNET))
 
 clean:
 	rm -rf $(VENV) .typecheck build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(DEMO)

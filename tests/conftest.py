@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pytest
 # several tests at once on few cores: threads that wait for each other's core cost ten times what they gain
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
+# importing openvino reports that it was; the engine keeps it from that, and so do tests that import it themselves
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import torch
 
@@ -28,6 +31,17 @@ SMALL: dict[str, dict[str, Any]] = {
     "lung_xray": {"network_def#features": 4, "image_size": 64},
     "pelvis_xray": {"network_def#encoder": "mobilenetv2", "image_size": 64},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home folder for the run, shared by its workers: nothing is read from or left in the user's own caches."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "home"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture

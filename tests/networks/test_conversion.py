@@ -5,7 +5,6 @@ from collections.abc import Callable
 import openvino
 import pytest
 import torch
-from openvino.tools.ovc import convert_impl, telemetry_stub, telemetry_utils
 from torch import Tensor, nn
 
 from radseg.networks import AttentionUNet, EncoderUNet, LungDeepLab, LungFCNN, LungUNet, SpineFusionNet
@@ -42,12 +41,6 @@ pytestmark = [
     # OpenVINO converts a module by tracing it
     pytest.mark.filterwarnings("ignore:`torch.jit.trace.*` is deprecated:DeprecationWarning"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert_impl, "tm", telemetry_stub)
-    monkeypatch.setattr(telemetry_utils, "tm", telemetry_stub)
 
 
 @pytest.fixture(params=CASES)
