@@ -13,12 +13,12 @@ import pytest
 # several tests at once on few cores: threads that wait for each other's core cost ten times what they gain
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
-# importing openvino reports that it was; the engine keeps it from that, and so do tests that import it themselves
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 import torch
 
 torch.set_num_threads(1)
+# importing openvino reports that it was; the engine keeps it from that, and so do tests that import it themselves
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 ROOT = Path(__file__).parents[1]
 SAMPLE_DATA = ROOT / "sample_data"

@@ -80,7 +80,7 @@ class Predictor:
         restore: the engine's way from logits to the source grid; without one, postprocessing has to invert.
         finders: asked in turn where to look; the first that is sure decides which windows are run.
         crop_to: with windows as large as the grid, only the box around what was found is run, its sides made multiples
-            of this many voxels in the plane of a window; None runs the grid.
+            of this many voxels in the plane of a window; None or 0 runs the grid.
     """
 
     def __init__(
@@ -103,12 +103,13 @@ class Predictor:
         self.device = device
         self.restore = restore
         self.finders = list(finders)
-        self.crop_to = crop_to
+        self.crop_to = crop_to or None
 
     @property
     def recipe(self) -> list[object]:
         """The components that decide what a mask looks like, the network's weights aside."""
-        made_of = [self.loader, self.preprocessing, type(self.network), self.inferer, self.postprocessing]
+        networks = [getattr(one, "network", one) for one in getattr(self.network, "networks", [self.network])]
+        made_of = [self.loader, self.preprocessing, *map(type, networks), self.inferer, self.postprocessing]
         made_of += [self.restore, *self.finders, self.crop_to]
         return [*made_of, getattr(self.network, "precision", None), getattr(self.network, "flips", None)]
 

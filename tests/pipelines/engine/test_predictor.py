@@ -108,7 +108,11 @@ def test_only_where_something_was_found_is_run_and_nothing_of_it_is_lost(volume:
     if crop_to is None:
         assert 0 < effort.windows_run < effort.windows
     else:
-        assert effort.box == ((0, 40), (20, 32), (28, 48))
+        assert effort.box is not None
+        assert effort.box[0] == (0, 40)
+        for (first, end), wanted, size in zip(effort.box[1:], start[1:], (32, 48), strict=True):
+            assert wanted - 4 <= first <= wanted
+            assert (end, (end - first) % 4) == (size, 0)
     assert effort.located == ("_Finder: the far corner",)
 
 
