@@ -4,6 +4,7 @@ import difflib
 import inspect
 import json
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -126,7 +127,7 @@ def _check_kind(key: str, value: Any, default: Any) -> None:
     if switch:
         fits = isinstance(value, bool)
     elif number:
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         fits = fits and (isinstance(default, float) or value == int(value))
     else:
         fits = isinstance(value, list | tuple) and len(value) == len(default)

@@ -15,6 +15,11 @@ from radseg.pipelines.cases import Case, InputKind
 from radseg.pipelines.io import Volume, write_map, write_map_png, write_mask, write_mask_png
 from radseg.pipelines.report import save_preview
 
+CASE_FILES = frozenset(
+    {"mask.nii.gz", "mask.png", "uncertainty.nii.gz", "uncertainty.png", "statistics.json", "preview.png"}
+)
+"""All that a case's folder may hold."""
+
 
 @contextmanager
 def case_folder(output_dir: Path, name: str) -> Iterator[Path]:

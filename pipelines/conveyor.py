@@ -4,6 +4,7 @@ import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Event
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -35,12 +36,15 @@ def convey(items: Iterable[Item], stations: Sequence[Station[Item]]) -> Iterator
         Whatever `work` raises, when that item's turn comes to be yielded.
     """
     pools = [ThreadPoolExecutor(station.hands, initializer=station.prepare or _nothing) for station in stations]
+    stopping = Event()
     arrived: queue.SimpleQueue[tuple[Item, BaseException | None]] = queue.SimpleQueue()
 
     def pass_through(item: Item, position: int) -> None:
         try:
             stations[position].work(item)
             if position + 1 < len(stations):
+                if stopping.is_set() and position + 2 < len(stations):
+                    return
                 pools[position + 1].submit(pass_through, item, position + 1)
                 return
         except BaseException as error:  # handed to whoever waits for the item
@@ -65,6 +69,7 @@ def convey(items: Iterable[Item], stations: Sequence[Station[Item]]) -> Iterator
         for _ in range(on_the_way):
             yield next_arrival()
     finally:
+        stopping.set()
         for pool in pools:
             pool.shutdown(wait=True, cancel_futures=pool is not pools[-1])
 

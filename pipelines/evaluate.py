@@ -15,7 +15,7 @@ import torch
 from radseg.pipelines.bundle_loader import load_workflow, run_workflow
 from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import check_labels
-from radseg.pipelines.engine import Predictor
+from radseg.pipelines.engine import Effort, Predictor
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import load_mask, mask_on_image
 from radseg.pipelines.io.destination import Destination
@@ -56,7 +56,7 @@ class Evaluator:
         predictor: the same that `segment` uses.
         output_dir: folder of the two files, or its URL.
         bundle_root: folder of the bundle, for its name and version.
-        weights: the weights file, for its sha256.
+        weights: the weights file or files, for their sha256.
         labels: names of the labels 1, 2, ….
         overrides: what a verb changed in the config; recorded.
         truth: array transform from the labels in the file to those of the bundle.
@@ -71,7 +71,7 @@ class Evaluator:
         predictor: Predictor,
         output_dir: Path | str,
         bundle_root: Path | str,
-        weights: Path | str,
+        weights: Path | str | Sequence[Path | str],
         labels: Sequence[str],
         overrides: Mapping[str, Any],
         truth: Callable[[torch.Tensor], torch.Tensor],
@@ -89,6 +89,7 @@ class Evaluator:
         self.distances = distances
         self.progress = progress
         self.provenance = Provenance.of(bundle_root, weights, [predictor.recipe, truth, self.labels], overrides)
+        self.effort: Effort | None = None
         if not all("label" in item for item in self.items):
             raise InputError("an item of the datalist has no label to evaluate against; add it or choose another split")
 
@@ -100,7 +101,8 @@ class Evaluator:
             ConfigError: the output folder can't be written.
         """
         self.destination.check_writable()
-        rows = [row for item in tracked(self.items, "evaluating", self.progress) for row in self._rows(item)]
+        named = list(zip(self.items, case_names([item["image"] for item in self.items]), strict=True))
+        rows = [row for item, case in tracked(named, "evaluating", self.progress) for row in self._rows(item, case)]
         by_label = {}
         for name in self.labels:
             mine = [row for row in rows if row["label"] == name]
@@ -111,6 +113,7 @@ class Evaluator:
             "cases": len(self.items),
             "simulated": any(item.get("simulated", False) for item in self.items),
             "convention": CONVENTION,
+            "engine": None if self.effort is None else dataclasses.asdict(self.effort),
             "surface_tolerance_mm": self.surface_tolerance_mm,
             "mean": by_label,
             "rows": [
@@ -122,14 +125,14 @@ class Evaluator:
         _logger.info("%d cases evaluated: %s", len(self.items), f"{self.destination}/metrics.json")
         return result
 
-    def _rows(self, item: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _rows(self, item: Mapping[str, Any], case: str) -> list[dict[str, Any]]:
         image, label = self.predictor.loader.load_image(item["image"]), load_mask(item["label"])
         label = mask_on_image(Path(item["image"]), image, Path(item["label"]), label)
         truth = np.asarray(self.truth(torch.from_numpy(label.array)[None])[0]).astype(np.int64)
         check_labels(item["label"], truth, len(self.labels))
         predicted = self.predictor(image)
         prediction, probability = predicted.mask, predicted.probability
-        case = Path(item["image"]).name.removesuffix(".gz").rsplit(".", 1)[0]
+        self.effort = predicted.effort
         return [
             {
                 "case": case,
@@ -167,3 +170,11 @@ class Evaluator:
         except OSError as error:
             raise ConfigError(f"{self.output_dir}: can't be written ({error.strerror}); choose another") from error
         self.destination.publish(texts)
+
+
+def case_names(images: Sequence[str | Path]) -> list[str]:
+    """The images' file names without endings; those that several share, with their folders' names before them."""
+    paths = [Path(image) for image in images]
+    names = [path.name if path.is_dir() else path.name.removesuffix(".gz").rsplit(".", 1)[0] for path in paths]
+    longer = [f"{path.parent.name}/{name}" for path, name in zip(paths, names, strict=True)]
+    return [long if names.count(name) > 1 else name for name, long in zip(names, longer, strict=True)]

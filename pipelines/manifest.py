@@ -28,11 +28,13 @@ class Manifest:
         if not self.file.is_file():
             return []
         rows = []
-        for line in self.file.read_text().splitlines():
+        for line in self.file.read_bytes().split(b"\n"):
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except (json.JSONDecodeError, UnicodeDecodeError):
                 continue
+            if isinstance(row, dict):
+                rows.append(row)
         return rows
 
     def append(self, row: Mapping[str, Any]) -> None:

@@ -24,7 +24,8 @@ def segment(
     Args:
         bundle: name or folder.
         inputs: files or folders or their URLs (DICOM, zip, NIfTI, NRRD, MHA; PNG for bundles that take it).
-        output_dir: gets `<case>/mask.nii.gz` (or `mask.png`), `statistics.json`, `preview.png` and `manifest.jsonl`.
+        output_dir: gets `<case>/mask.nii.gz` (or `mask.png`), `statistics.json`, `preview.png`, of several members
+            `uncertainty.nii.gz` (or `.png`), and `manifest.jsonl`.
         trust_config: allow a bundle folder that isn't radseg's own.
         **overrides: config keys and values, such as `weights`, `device`, `series`, `overwrite`, `workers`.
 

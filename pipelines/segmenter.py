@@ -19,7 +19,7 @@ import torch
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from radseg.pipelines.bundle_loader import read_json
-from radseg.pipelines.case_folder import case_folder, recover, write_case
+from radseg.pipelines.case_folder import CASE_FILES, case_folder, recover, write_case
 from radseg.pipelines.cases import Case, Refusal, digest
 from radseg.pipelines.console import bars_shown, console
 from radseg.pipelines.conveyor import Station, convey
@@ -244,17 +244,22 @@ class Segmenter:
         folder = self.output_dir / name
         recover(self.output_dir, name)
         there = self.destination.names(name)
-        if self.overwrite or there is None or (earlier is not None and not _is_whole(there)):
+        if there is None:
+            return False
+        if there - CASE_FILES or folder.is_file():  # overwriting would take somebody's images
+            raise InputError(f"{folder}: holds files that aren't a case's results; choose another output")
+        if self.overwrite or (earlier is not None and not _is_whole(there)):
             return False
         recorded = earlier
-        if recorded is None and "statistics.json" in there:  # killed between the rename and the line
+        if "statistics.json" in there and (earlier is None or self.destination.url is None):
+            # a run killed between the rename and the line left a folder that the manifest doesn't know
             self.destination.fetch([f"{name}/statistics.json"])
             recorded = read_json(folder / "statistics.json")
         if recorded is None and self.destination.url is not None:  # killed during the upload
             return False
         same = ("input_sha256", "bundle", "bundle_version", "weights_sha256", "recipe_sha256")
         if recorded is not None and all(recorded.get(key) == row[key] for key in same):
-            if earlier is None:
+            if earlier is None or any(earlier.get(key) != row[key] for key in same):
                 late = {"labels": recorded["labels"], "warnings": ["line written after an interruption"]}
                 self.manifest.append({"status": "done", **row, **late})
             return True

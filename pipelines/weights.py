@@ -89,7 +89,7 @@ def weights_files(weights: Path | str, folds: Sequence[int] | int | None = None)
     if not numbers or len(set(numbers)) < len(numbers) or not all(type(n) is int and n >= 0 for n in numbers):
         raise ConfigError(f"folds {folds!r}: give different numbers from 0, such as 0,1,2")
     text = str(weights).rstrip("/")
-    folder = text.rpartition("/")[0] if text.endswith(".pt") else text
+    folder = (text.rpartition("/")[0] or ".") if text.endswith(".pt") else text
     return [f"{folder}/fold_{number}/model.pt" for number in numbers]
 
 

@@ -20,6 +20,11 @@ class BatchSize:
         self._asked = windows
         self._fallen = False
 
+    @property
+    def fallen(self) -> bool:
+        """Whether the network has left the GPU."""
+        return self._fallen
+
     def can_shrink(self, error: RuntimeError) -> bool:
         """Whether `error` is a lack of memory that `shrink` can do something about."""
         lacking = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()

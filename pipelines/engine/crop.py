@@ -1,6 +1,7 @@
 """A box of the network's grid that is worth running, and its slabs put back into the whole grid."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -46,17 +47,28 @@ def in_whole_grid(slabs: Iterable[Slab], box: Box, shape: Sequence[int]) -> Iter
         first, end = box[slab.axis]
         inside = list(box)
         inside[slab.axis] = (0, slab.stop - slab.start)
-        if not begun and first:
-            yield _nothing(slab, 0, first, shape)
+        thickness = slab.stop - slab.start
+        if not begun:
+            yield from _no_slabs(slab, 0, first, thickness, shape)
         begun = True
         placed = _nothing(slab, first + slab.start, first + slab.stop, shape)
         part = (slice(None), *(slice(*ends) for ends in inside))
         placed.logits[part] = slab.logits
         assert placed.covered is not None
         placed.covered[part[1:]] = True if slab.covered is None else slab.covered
+        last = first + slab.stop == end
+        like = replace(slab, logits=slab.logits[:, :0, :0, :0].clone(), covered=None)  # of its kind, without its memory
+        del slab
         yield placed
-        if first + slab.stop == end and end < shape[slab.axis]:
-            yield _nothing(slab, end, shape[slab.axis], shape)
+        del placed
+        if last:
+            yield from _no_slabs(like, end, shape[like.axis], thickness, shape)
+
+
+def _no_slabs(like: Slab, start: int, stop: int, thickness: int, shape: Sequence[int]) -> Iterator[Slab]:
+    """Slabs of the grid that no window covered, each as thick as those of the box."""
+    for first in range(start, stop, max(1, thickness)):
+        yield _nothing(like, first, min(first + thickness, stop), shape)
 
 
 def _nothing(like: Slab, start: int, stop: int, shape: Sequence[int]) -> Slab:

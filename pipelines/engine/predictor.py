@@ -16,6 +16,7 @@ from radseg.pipelines.engine.locate import Found, Region
 from radseg.pipelines.engine.prediction import Effort, Prediction, confidence
 from radseg.pipelines.engine.restore import Restore
 from radseg.pipelines.engine.slab import Slab
+from radseg.pipelines.engine.window_plan import slices_of
 from radseg.pipelines.engine.windows import WindowInferer, WindowPlan
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import LoadCased, Volume
@@ -50,6 +51,7 @@ class _Clock:
         for slab in slabs:
             self.lap("network")
             yield slab
+            del slab  # the next one is computed without it
             self.lap("restore")
         self.lap("network")
 
@@ -128,7 +130,8 @@ class Predictor:
         data = self.preprocessing({"image": volume.to_tensor()})
         image = data["image"]
         clock.lap("preprocess")
-        found, located = self._find(volume)
+        # whoever inverts logits can't know which of them no window covered
+        found, located = (None, ()) if self.restore is None else self._find(volume)
         work = self._plan(image, found)
         if self.finders:
             clock.lap("locate")
@@ -139,8 +142,9 @@ class Predictor:
             restored = self.restore(clock.around(slabs), image, members)
             data["pred"], uncertainty = restored.pred, restored.uncertainty
         else:
-            (whole,) = clock.around(slabs)
-            data["pred"] = MetaTensor(whole.logits.cpu(), meta=image.meta, applied_operations=image.applied_operations)
+            parts = [(slab.axis, slab.logits.cpu()) for slab in clock.around(slabs)]
+            logits = torch.cat([logits for _, logits in parts], 1 + parts[0][0])
+            data["pred"] = MetaTensor(logits, meta=image.meta, applied_operations=image.applied_operations)
         finished = self.postprocessing(data)
         mask, probability = finished["pred"][0], finished.get("probability")
         if tuple(mask.shape) != volume.array.shape:
@@ -174,20 +178,22 @@ class Predictor:
         if not isinstance(self.inferer, WindowInferer):
             return None
         shape = tuple(image.shape[1:])
-        box: Box = tuple((0, size) for size in shape)
+        box = whole = tuple((0, size) for size in shape)
         everything = self.inferer.plan(shape)
         if found is None or (everything.total == 1 and self.crop_to is None):
-            return _Work(box, everything, everything.total)
+            return _Work(whole, everything, everything.total)
         affine = image.affine.numpy()
         needed = found.needed(affine)
         if self.crop_to is not None:
             multiples = [1 if axis == self.inferer.slice_axis else self.crop_to for axis in range(3)]
             box = rounded_box(found.box(affine, shape), shape, multiples)
+            if any(first >= end for first, end in box):
+                return _Work(whole, everything, everything.total)
             start = np.array([first for first, _ in box])[:, None]
             plan = self.inferer.plan([end - first for first, end in box], lambda boxes: needed(boxes + start))
         else:
             plan = self.inferer.plan(shape, needed)
-        return _Work(box, plan, everything.total) if plan.run else _Work(box, everything, everything.total)
+        return _Work(box, plan, everything.total) if plan.run else _Work(whole, everything, everything.total)
 
     def _slabs(
         self, image: MetaTensor, work: _Work | None, progress: Callable[[int, int], None] | None
@@ -197,7 +203,7 @@ class Predictor:
             logits = copy.deepcopy(self.inferer)(inputs.to(self.device), self.network)[0]
             yield Slab(0, 0, logits.shape[1], torch.as_tensor(logits).float())
             return
-        inside = inputs[:, :, *(slice(*ends) for ends in work.box)].to(self.device)
+        inside = _on(getattr(self.network, "device", None) or self.device, inputs[:, :, *slices_of(work.box)])
         slabs = self.inferer.slabs(inside, self.network, work.plan, progress=progress)
         yield from in_whole_grid(slabs, work.box, inputs.shape[2:])
 
@@ -212,3 +218,11 @@ class Predictor:
             located=located,
             notes=tuple(getattr(self.network, "notes", ())),
         )
+
+
+def _on(device: torch.device, inputs: torch.Tensor) -> torch.Tensor:
+    """The inputs on a device, or where they are when its memory doesn't hold them: windows go there one by one."""
+    try:
+        return inputs.to(device)
+    except torch.OutOfMemoryError:
+        return inputs

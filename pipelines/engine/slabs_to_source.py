@@ -92,6 +92,8 @@ class SlabsToSource:
                 self._take(planes.between(start, start + self._planes))
 
     def _take(self, new: "_Planes") -> None:
+        if self._kept is not None:  # a network that ran out of a GPU's memory goes on on the CPU
+            self._kept = self._kept.on(new.logits.device)
         self._came = new.stop
         parts = [new] if self._kept is None else [self._kept, new]
         begin, self._done = self._done, self._along.finished(self._came)
@@ -130,30 +132,34 @@ class SlabsToSource:
     def _bring(self, parts: "list[_Planes]", begin: int, end: int) -> None:
         """Make the source's planes [begin, end) out of the network's."""
         task, box = self._task, self._whole
+        everywhere = limit = self._reach(self._whole)
         low, high = self._along.corners(begin, end)
         if self._boxed:
             reached = self._reach(_Box.around(self._candidates[plane] for plane in range(low, high)))
             if reached.empty:
                 return
-            box = self._corners(reached)
+            box, limit = self._corners(reached), reached
         planes = _Planes.joined(parts, low, high, box)
         logits, covered = planes.logits, planes.covered
         probability = mean_probability(logits, task.members, task.activation, covered)
-        everywhere = self._reach(self._whole)
         if self.uncertainty is not None:
             unsure = uncertainty(logits, probability, task.members, task.activation, task.measure, covered)
             for rows in self._few(begin, end, everywhere):
                 values = self._at_source(unsure, low, box, rows, everywhere)
                 self._write(self.uncertainty, values.mul_(255).round_().to(torch.uint8), rows, everywhere)
         if task.output == "label":
-            self._bring_labels(probability, low, box, begin, end)
+            self._bring_labels(probability, low, box, limit, begin, end)
             return
         for c in range(self._classes):
             for rows in self._few(begin, end, everywhere):
                 self._write(self.pred[c], self._at_source(probability[c], low, box, rows, everywhere), rows, everywhere)
 
-    def _bring_labels(self, probability: torch.Tensor, low: int, box: "_Box", begin: int, end: int) -> None:
-        reached = {c: self._reach(each) for c, each in enumerate(self._boxes_by_class(probability, box))}
+    def _bring_labels(
+        self, probability: torch.Tensor, low: int, box: "_Box", limit: "_Box", begin: int, end: int
+    ) -> None:
+        # a tie of probabilities needn't be one of logits: no class reaches further than logits did
+        boxes = self._boxes_by_class(probability, box)
+        reached = {c: self._reach(each).within(limit) for c, each in enumerate(boxes)}
         reached = {c: each for c, each in reached.items() if not each.empty}
         if not reached:
             return
@@ -258,6 +264,15 @@ class _Box(NamedTuple):
         top, bottom, left, right = zip(*filled, strict=True)
         return _Box(min(top), max(bottom), min(left), max(right))
 
+    def within(self, other: "_Box") -> "_Box":
+        """The part of this box that another holds."""
+        return _Box(
+            max(self.top, other.top),
+            min(self.bottom, other.bottom),
+            max(self.left, other.left),
+            min(self.right, other.right),
+        )
+
     def moved(self, origin: "_Box") -> "_Box":
         """This box of a crop as a box of the plane that the crop was taken from at `origin`."""
         return _Box(self.top + origin.top, self.bottom + origin.top, self.left + origin.left, self.right + origin.left)
@@ -282,6 +297,11 @@ class _Planes:
     @property
     def stop(self) -> int:
         return self.start + self.logits.shape[1]
+
+    def on(self, device: torch.device) -> "_Planes":
+        """The same on a device."""
+        covered = None if self.covered is None else self.covered.to(device)
+        return _Planes(self.start, self.logits.to(device), covered)
 
     def between(self, low: int, high: int) -> "_Planes":
         """Those of [low, high) that are here."""

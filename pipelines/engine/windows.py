@@ -50,7 +50,7 @@ class WindowInferer(Inferer):
     ) -> None:
         super().__init__()
         self.roi_size = roi_size
-        self.sw_batch_size = sw_batch_size
+        self._sw_batch_size = sw_batch_size  # says how a mask is made, not what it looks like
         self.overlap = overlap
         self.slice_axis = slice_axis
         self.slab_axis = slice_axis if slab_axis is None else slab_axis
@@ -62,6 +62,11 @@ class WindowInferer(Inferer):
         for name, axis in (("slice_axis", slice_axis), ("slab_axis", slab_axis)):
             if axis not in (None, 0, 1, 2):
                 raise ConfigError(f"{name} {axis} can't be: give 0, 1 or 2")
+
+    @property
+    def sw_batch_size(self) -> int:
+        """How many windows the network gets at once."""
+        return self._sw_batch_size
 
     def plan(self, spatial_shape: Sequence[int], needed: Needed | None = None) -> WindowPlan:
         """The windows to run on a grid.
@@ -84,7 +89,7 @@ class WindowInferer(Inferer):
         for axis, size, share in zip(in_plane, sizes, shares, strict=True):
             window[axis] = size if size and size > 0 else spatial_shape[axis]
             overlap[axis] = share
-        thinnest = max(self.sw_batch_size, _THINNEST_SLICES) if sliced and self.slab_axis == self.slice_axis else None
+        thinnest = max(self._sw_batch_size, _THINNEST_SLICES) if sliced and self.slab_axis == self.slice_axis else None
         return plan_windows(spatial_shape, window, overlap, self.slab_axis, thinnest, needed)
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -143,7 +148,7 @@ class WindowInferer(Inferer):
             raise ConfigError(
                 f"windows were planned for {plan.shape}, the image is {tuple(image.shape[1:])}: plan anew"
             )
-        sums, batch = SlabSums(plan), BatchSize(self.sw_batch_size, network)
+        sums, batch = SlabSums(plan), BatchSize(self._sw_batch_size, network)
         # no window is needed: one is run all the same, for nothing but the number of classes
         windows = plan.windows if plan.run else self.plan(plan.shape).windows[:1]
         done = 0
@@ -158,6 +163,8 @@ class WindowInferer(Inferer):
                 logits = None
             if logits is None:
                 batch.shrink()
+                if batch.fallen:
+                    image = image.cpu()
                 continue
             batch.succeeded()
             done += len(boxes)

@@ -118,14 +118,15 @@ def _write(
         header.set_sform(affine_ras, code=1)
         header.set_qform(affine_ras, code=1)
     else:
-        like = nib.load(source)
-        shape = like.shape
+        with gzip_reader(source) if is_gzip(source) else source.open("rb") as held:
+            like = _header_class(held, source).from_fileobj(held)
+        shape = tuple(like.get_data_shape())
         if int(np.prod(shape)) != voxels.size:
             raise ValueError(f"a mask of {voxels.shape} doesn't fit {source} of {shape}")
         for field in _PLACE_FIELDS:
-            header[field] = like.header[field]
+            header[field] = like[field]
         header.set_data_shape(shape)
-        unit = like.header.get_xyzt_units()[0].replace("unknown", unit)
+        unit = like.get_xyzt_units()[0].replace("unknown", unit)
     header.set_xyzt_units(xyz=unit)
     header.set_slope_inter(slope, 0.0)
     with ExitStack() as stack:

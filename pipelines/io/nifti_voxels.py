@@ -16,6 +16,7 @@ _INT16 = np.iinfo(np.int16)
 _FIT_INT16 = (np.dtype(np.int16), np.dtype(np.int8), np.dtype(np.uint8))
 # A private mapping counts as memory that may be needed, and one larger than the machine's is refused, unless this says
 # not to count it (MAP_NORESERVE, which Python's mmap names from 3.13 on). Elsewhere than on Linux nothing is counted.
+MAPPED_FROM_BYTES = 1 << 30
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
 
 
@@ -57,6 +58,8 @@ def read_voxels(file: BinaryIO, header: Any, shape: tuple[int, int, int], *, as_
 def mapped_voxels(path: Path, header: Any, shape: tuple[int, int, int]) -> Voxels | None:
     """The voxels of an uncompressed file as a view of the file itself; None when they need scaling or can't be mapped.
 
+    Only large files are mapped: one that another program cuts short meanwhile ends the process.
+
     They take no memory of their own: the system reads what is looked at, and forgets it when memory is short. What is
     written to the array stays in this process.
 
@@ -65,10 +68,12 @@ def mapped_voxels(path: Path, header: Any, shape: tuple[int, int, int]) -> Voxel
     """
     stored: np.dtype[Any] = header.get_data_dtype()
     offset = header.get_data_offset()
+    wanted = int(np.prod(shape)) * stored.itemsize
+    if wanted < MAPPED_FROM_BYTES:
+        return None
     plain = stored in (np.dtype(np.int16), np.dtype(np.float32)) and offset % stored.itemsize == 0
     if not plain or _scaling(header) != (1.0, 0.0):
         return None
-    wanted = int(np.prod(shape)) * stored.itemsize
     there = path.stat().st_size - offset
     if there < wanted:  # to look beyond a file's end kills the process
         raise _ended_early(wanted, there)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from radseg.pipelines import conveyor
 from radseg.pipelines.conveyor import Station, convey
 
 
@@ -75,3 +76,26 @@ def test_each_hand_is_prepared_once_in_its_own_thread() -> None:
     list(convey((_Parcel(number) for number in range(5)), [station]))
     assert len(names) == 1
     assert names[0] != threading.main_thread().name
+
+
+def test_left_early_no_station_but_the_last_begins_another_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, left = threading.Event(), threading.Event()
+    begun: list[int] = []
+
+    class Stopping(threading.Event):
+        def set(self) -> None:
+            super().set()
+            left.set()
+
+    def read(parcel: _Parcel) -> None:
+        if parcel.number == 1:
+            reading.set()
+            assert left.wait(20)
+
+    monkeypatch.setattr(conveyor, "Event", Stopping)
+    stations = [Station(read), Station(lambda parcel: begun.append(parcel.number)), Station(_stamp("write"))]
+    belt = convey((_Parcel(number) for number in range(2)), stations)
+    assert next(belt).number == 0
+    assert reading.wait(20)
+    belt.close()
+    assert begun == [0]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from monai.metrics import compute_dice
 
-from radseg.pipelines.evaluate import evaluate
+from radseg.pipelines.evaluate import case_names, evaluate
 from radseg.pipelines.segment import segment
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
@@ -69,3 +69,8 @@ def test_csv_json_and_result_agree(small_weights: dict[str, Path], small: dict[s
     assert float(rows[-2]["dice"]) == pytest.approx(np.mean(dice))
     assert result["mean"]["vertebra"]["dice"] == pytest.approx(np.mean(dice))
     assert "two empty masks is 1" in result["convention"]
+
+
+def test_cases_of_one_file_name_are_told_apart_by_their_folders() -> None:
+    images = ["d/s0001/ct.nii.gz", "d/s0002/ct.nii.gz", "d/s0003/other.nii"]
+    assert case_names(images) == ["s0001/ct", "s0002/ct", "other"]

@@ -28,3 +28,12 @@ def test_threads_never_mix_their_lines(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: manifest.append({"case": n, "text": "x" * 5000}), range(50)))
     assert sorted(row["case"] for row in manifest.read()) == list(range(50))
+
+
+def test_a_line_torn_inside_a_letter_is_passed_over(tmp_path: Path) -> None:
+    manifest = Manifest(tmp_path / "manifest.jsonl")
+    manifest.append({"case": "Mü\u2028ller"})
+    with manifest.file.open("ab") as file:
+        file.write(b'{"case": "M\xc3')
+    manifest.append({"case": "next"})
+    assert [row["case"] for row in manifest.read()] == ["Mü\u2028ller", "next"]

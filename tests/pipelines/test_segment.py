@@ -302,3 +302,39 @@ def test_the_manifest_says_what_was_run_and_on_what(run: Callable[..., Batch]) -
 def test_what_the_engine_cannot_do_is_one_line(option: dict[str, Any], said: str, run: Callable[..., Batch]) -> None:
     with pytest.raises(ConfigError, match=said):
         run("spine", SAMPLES / "spine" / "imagesTr" / "spine06.nii.gz", **option)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_images_in_the_output_folder_are_never_overwritten(
+    overwrite: bool, run: Callable[..., Batch], tmp_path: Path
+) -> None:
+    image = tmp_path / "OUT" / "lung01" / "lung01.nii.gz"
+    image.parent.mkdir(parents=True)
+    shutil.copy(SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz", image)
+    before = image.read_bytes()
+    batch = run("lung_ct", image, overwrite=overwrite)
+    assert "choose another output" in batch.failed["lung01"]
+    assert image.read_bytes() == before
+    assert [file.name for file in image.parent.iterdir()] == [image.name]
+
+
+def test_what_lies_in_the_folder_counts_not_what_an_older_line_says(
+    run: Callable[..., Batch], small_weights: dict[str, Path], tmp_path: Path
+) -> None:
+    image = SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz"
+    first = run("lung_ct", image)
+    state = torch.load(small_weights["lung_ct"], weights_only=True)
+    torch.save({name: value * 1.1 for name, value in state.items()}, tmp_path / "other.pt")
+    manifest = first.output_dir / "manifest.jsonl"
+    lines = manifest.read_text()
+    run("lung_ct", image, weights=str(tmp_path / "other.pt"), overwrite=True)
+    manifest.write_text(lines)  # as if killed between the rename and the line
+    assert "other input, weights or settings" in run("lung_ct", image).failed["lung01"]
+    assert run("lung_ct", image, weights=str(tmp_path / "other.pt")).skipped == ["lung01"]
+    assert _lines(first.output_dir)[-1]["weights_sha256"] != _lines(first.output_dir)[0]["weights_sha256"]
+
+
+def test_how_many_windows_are_run_at_once_is_no_other_setting(run: Callable[..., Batch]) -> None:
+    image = SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz"
+    assert run("lung_ct", image).done == ["lung01"]
+    assert run("lung_ct", image, sw_batch_size=3).skipped == ["lung01"]

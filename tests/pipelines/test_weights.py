@@ -104,6 +104,7 @@ def test_weights_of_the_other_encoder_padding_are_refused_with_the_remedy(tmp_pa
 def test_folds_are_the_networks_of_a_cross_validation(tmp_path: Path) -> None:
     assert weights_files("w/model.pt") == ["w/model.pt"]
     assert weights_files(tmp_path, [0, 3]) == [f"{tmp_path}/fold_0/model.pt", f"{tmp_path}/fold_3/model.pt"]
+    assert weights_files("model.pt", 0) == ["./fold_0/model.pt"]
     assert weights_files("az://store/cv/model.pt", 1) == ["az://store/cv/fold_1/model.pt"]
     for wrong in ([], [1, 1], [-1], [True], ["0"]):
         with pytest.raises(ConfigError, match="different numbers from 0"):

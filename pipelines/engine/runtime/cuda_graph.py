@@ -10,6 +10,8 @@ from radseg.pipelines.engine.runtime.base import Loaded, Runtime, out_of_memory
 from radseg.pipelines.engine.runtime.eager import Eager
 from radseg.pipelines.engine.runtime.precision import channels_last, computing_in, weights_channels_last
 
+_CAPTURING = threading.Lock()  # a process can capture one graph at a time
+
 
 class CudaGraph(Runtime):
     """The network as a CUDA graph for batches of one shape; smaller batches run with idle windows.
@@ -35,7 +37,7 @@ class CudaGraph(Runtime):
             RuntimeError: the GPU's memory doesn't hold so many windows.
         """
         try:
-            with self._lock, torch.cuda.device(self.device), torch.inference_mode(False), torch.no_grad():
+            with _CAPTURING, self._lock, torch.cuda.device(self.device), torch.inference_mode(False), torch.no_grad():
                 return self._capture(network, shape)
         except RuntimeError as error:
             if out_of_memory(error):
@@ -55,7 +57,8 @@ class CudaGraph(Runtime):
                     network(batch)
             torch.cuda.current_stream().wait_stream(side)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
+            # other threads go on allocating meanwhile
+            with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
                 answer: torch.Tensor = network(batch)
 
         def run(windows: torch.Tensor) -> torch.Tensor:

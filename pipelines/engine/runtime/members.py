@@ -48,6 +48,11 @@ class Members(nn.Module):
         return "+".join(dict.fromkeys(str(getattr(network, "runtime", "torch")) for network in self.networks))
 
     @property
+    def device(self) -> torch.device | None:
+        """Where the first network runs; None of a network that doesn't say."""
+        return getattr(self.networks[0], "device", None)
+
+    @property
     def precision(self) -> str:
         """The precision of the networks: exact or fast."""
         return "+".join(dict.fromkeys(str(getattr(network, "precision", "exact")) for network in self.networks))

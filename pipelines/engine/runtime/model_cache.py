@@ -47,7 +47,7 @@ class ModelCache:
                 return None
             model = openvino().Core().read_model(entry / "model.xml")
             os.utime(entry)
-        except (OSError, RuntimeError):
+        except (OSError, RuntimeError, ValueError):
             return None
         return model
 
@@ -70,7 +70,9 @@ class ModelCache:
         return True
 
     def _tidy(self, newest: str) -> None:
-        entries = sorted((entry for entry in self.folder.iterdir() if entry.is_dir()), key=lambda e: -_last_use(e))
+        # whatever else is in the folder is somebody else's
+        ours = (entry.parent for entry in self.folder.glob("*/sha256") if (entry.parent / "model.xml").is_file())
+        entries = sorted(ours, key=lambda entry: -_last_use(entry))
         entries.sort(key=lambda entry: entry.name != newest)
         total = 0
         for entry in entries:

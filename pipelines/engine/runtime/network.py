@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import re
 import threading
 from pathlib import Path
 
@@ -22,6 +23,7 @@ RUNTIMES = ("auto", "torch", "compiled", "openvino", "cuda")
 PRECISIONS = ("exact", "fast")
 
 Shape = tuple[int, ...]
+_MOST_LOADED = 4  # sizes of window; each holds buffers of its own
 
 
 class RuntimeNetwork(nn.Module):
@@ -71,6 +73,7 @@ class RuntimeNetwork(nn.Module):
         self.network = network.to(self.device).eval()
         self._cache = ModelCache(cache_dir, self._note)
         self._lock = threading.Lock()
+        self._threads = torch.get_num_threads()  # of all that share the network, not of whichever thread loads it
         self._loaded: dict[Shape, Loaded] = {}
         self._weights: object = None
         self._runs_on = self._choose(runtime)
@@ -118,7 +121,7 @@ class RuntimeNetwork(nn.Module):
             self._note("openvino is not installed: torch ran the network")
             runtime = "torch"
         if runtime == "openvino":
-            return OpenVINO(self.device, self.precision, self._cache)
+            return OpenVINO(self.device, self.precision, self._cache, self._threads)
         if runtime == "cuda":
             return CudaGraph(self.device, self.precision, self._note)
         if runtime == "compiled":
@@ -132,12 +135,26 @@ class RuntimeNetwork(nn.Module):
                 self.network.eval()
             if self._weights != (now := _state(self.network)):
                 self._loaded, self._weights = {}, now
-            found = self._loaded.get(size)
+            found = self._loaded.pop(size, None)
             if found is None or not found.takes(len(windows)):
-                found = self._load_or_fall_back(windows)
-                self._loaded[size] = found
+                found = self._load_in_memory(windows)
                 self._weights = _state(self.network)  # which loading may have laid out anew
+            self._loaded[size] = found  # the one used last at the end
+            for oldest in list(self._loaded)[:-_MOST_LOADED]:
+                del self._loaded[oldest]
         return found
+
+    def _load_in_memory(self, windows: torch.Tensor) -> Loaded:
+        """Loads for a size of window; other sizes make room if they must."""
+        try:
+            return self._load_or_fall_back(windows)
+        except RuntimeError as error:
+            if not self._loaded or not out_of_memory(error):
+                raise
+        self._loaded = {}
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return self._load_or_fall_back(windows)
 
     def _load_or_fall_back(self, windows: torch.Tensor) -> Loaded:
         try:
@@ -147,7 +164,8 @@ class RuntimeNetwork(nn.Module):
         except Exception as error:
             if self._runs_on.name == "torch" or out_of_memory(error):
                 raise
-            reason = f"{self._runs_on.name} can't run the network ({one_line(error)[:160]})"
+            told = re.sub(r"\S*[/\\]\S+", "…", one_line(error))[:160]  # paths may name a user
+            reason = f"{self._runs_on.name} can't run the network ({told})"
         torch_itself = Eager(self.device, self.precision)
         loaded = torch_itself.load(self.network, tuple(windows.shape))
         loaded.run(windows[:1])  # torch's own error, if it can't run this either

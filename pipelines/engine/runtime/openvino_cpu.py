@@ -26,14 +26,16 @@ class OpenVINO(Runtime):
         device: the CPU.
         precision: `exact` (float32) or `fast` (bfloat16 where the CPU computes in it).
         cache: where converted networks are kept.
+        threads: how many all windows together are computed with.
     """
 
     name = "openvino"
 
-    def __init__(self, device: torch.device, precision: str, cache: ModelCache) -> None:
+    def __init__(self, device: torch.device, precision: str, cache: ModelCache, threads: int) -> None:
         super().__init__(device, precision)
         self._fast = precision == "fast"
         self._cache = cache
+        self._threads = threads
 
     @staticmethod
     def installed() -> bool:
@@ -50,7 +52,7 @@ class OpenVINO(Runtime):
         if not self.installed():
             raise RuntimeMissingError("openvino is not installed")
         window = (1, *shape[1:])
-        threads = torch.get_num_threads()
+        threads = self._threads
         streams = min(shape[0], threads)
         compiled = self._compile(self._model(network, window), streams, threads)
         return Loaded(_runner(compiled, streams), most=streams if streams < threads else None)

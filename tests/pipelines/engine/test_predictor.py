@@ -126,6 +126,25 @@ def test_a_finder_that_is_not_sure_leaves_it_to_the_next_and_at_last_to_the_whol
     assert np.array_equal(everything.mask, volume.array > 0.5)
 
 
+def test_a_region_that_is_not_on_the_grid_runs_all_of_it(volume: Volume) -> None:
+    class Elsewhere:
+        def __call__(self, volume: Volume) -> Found:
+            return Found(Region(np.zeros((4, 4, 4), dtype=bool), volume.affine_ras), "nothing")
+
+    for crop_to in (None, 4):
+        prediction = _engine(None, crop_to, Elsewhere())(volume)  # type: ignore[arg-type]
+        assert np.array_equal(prediction.mask, volume.array > 0.5)
+
+
+def test_a_bundle_that_inverts_by_itself_gets_all_logits_at_once(volume: Volume) -> None:
+    preprocessing = Compose([Orientationd("image", axcodes="RAS", labels=None)])
+    back = Compose([Invertd("pred", preprocessing, "image", nearest_interp=False), AsDiscreted("pred", argmax=True)])
+    parts = LoadCased("image"), preprocessing, _Threshold(), WindowInferer(16, overlap=0.5), back, torch.device("cpu")
+    prediction = Predictor(*parts, None, [_Finder((0, 0, 40))])(volume)
+    assert np.array_equal(prediction.mask, volume.array > 0.5)
+    assert prediction.effort.windows_run == prediction.effort.windows
+
+
 def test_pictures_are_never_searched_and_a_single_window_is_always_run(volume: Volume) -> None:
     grey = Volume(volume.array, volume.affine_ras, "grey")
     assert _engine(None, None, _Finder((0, 0, 40)))(grey).effort.located == ()

@@ -191,6 +191,18 @@ def test_where_all_is_background_nothing_is_interpolated() -> None:
     assert not pred.any()
 
 
+def test_a_tie_of_probabilities_that_is_none_of_logits_changes_nothing_beside_a_box() -> None:
+    resample = ResampleToSpacingd("image", 2.0)
+    image = prepared(resample, (24, 24, 24), torch.eye(4, dtype=torch.float64))
+    logits = torch.zeros(2, 12, 12, 12)
+    logits[1] = -9.0
+    logits[1, 4:6, 4:6, 4:6] = 9.0
+    logits[:, 5, 5, 6] = torch.tensor([1e-8, 0.0])  # background leads, by less than float32's softmax shows
+    ours = Restore("softmax")(sliced(logits, 0, [0, 12]), image).pred
+    assert_same_labels(ours, stock(logits, image, resample))
+    assert ours.any()
+
+
 def test_equal_probabilities_go_to_the_lower_class_and_the_threshold_belongs_to_the_mask() -> None:
     image = prepared(PLAIN, (10, 10, 10))
     logits = torch.zeros(3, *image.shape[1:])

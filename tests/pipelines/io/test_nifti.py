@@ -92,7 +92,8 @@ def test_every_number_comes_as_the_header_says(tmp_path_factory, stored, shape, 
 
 
 @pytest.mark.parametrize("stored", [np.int16, np.float32])
-def test_writing_to_voxels_of_an_uncompressed_file_leaves_the_file_alone(tmp_path, stored):
+def test_writing_to_voxels_of_a_mapped_file_leaves_the_file_alone(tmp_path, monkeypatch, stored):
+    monkeypatch.setattr(nifti_voxels, "MAPPED_FROM_BYTES", 0)
     path = save(tmp_path / "ct.nii", voxels().astype(stored))
     before = path.read_bytes()
     volume = load_volume(path)
@@ -107,11 +108,13 @@ def test_an_uncompressed_file_that_cant_be_mapped_is_read(tmp_path, monkeypatch)
     def refuse(*args, **kwargs):
         raise OSError(19, "No such device")
 
+    monkeypatch.setattr(nifti_voxels, "MAPPED_FROM_BYTES", 0)
     monkeypatch.setattr(nifti_voxels.mmap, "mmap", refuse)
     np.testing.assert_array_equal(load_volume(save(tmp_path / "ct.nii")).array, voxels())
 
 
-def test_an_image_can_be_kept_without_keeping_its_file_open(tmp_path):
+def test_an_image_can_be_kept_without_keeping_its_file_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(nifti_voxels, "MAPPED_FROM_BYTES", 0)
     path = save(tmp_path / "ct.nii", voxels().astype(np.float32))
     volume = load_volume(path)
     kept = as_float32(volume)
@@ -123,8 +126,11 @@ def test_an_image_can_be_kept_without_keeping_its_file_open(tmp_path):
 _READ_AND_CHECK = """
 import sys, threading
 from pathlib import Path
+from radseg.pipelines.io import nifti_voxels
 from radseg.pipelines.io.nifti import read_nifti
 from radseg.pipelines.io.volume import checked_image
+
+nifti_voxels.MAPPED_FROM_BYTES = 0
 
 def anonymous_mb():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -166,6 +172,22 @@ def test_a_large_uncompressed_ct_is_read_and_checked_in_little_memory(tmp_path):
     *told, grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert told == ["int16", "512", "512", "600", "-321"]
     assert float(grown) < 60
+
+
+def test_a_small_file_is_read_so_that_cutting_it_short_cannot_end_the_process(tmp_path):
+    path = save(tmp_path / "ct.nii")
+    volume = load_volume(path)
+    path.write_bytes(b"")
+    np.testing.assert_array_equal(volume.array, voxels())
+
+
+@pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
+def test_a_mask_keeps_the_place_of_a_source_whose_name_lies_about_gzip(tmp_path, name):
+    other = "ct.nii" if name.endswith("gz") else "ct.nii.gz"
+    save(tmp_path / other).rename(tmp_path / name)
+    mask = np.ones(voxels().shape, np.uint8)
+    write_mask(tmp_path / "mask.nii.gz", mask, AFFINE, source=tmp_path / name)
+    np.testing.assert_allclose(nib.load(tmp_path / "mask.nii.gz").affine, read_nifti(tmp_path / name).affine_ras)
 
 
 def test_a_packed_ct_is_read_without_a_second_copy(tmp_path):
