@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from compare import compare
-from grow import grow
+from grow import GROWN, grow
 from measure import run
 from provenance import memory_gb, provenance
 from sides import BUNDLES, sides_of
@@ -49,14 +49,17 @@ def main() -> None:
     networks = {bundle: {"weights": trained[bundle], "window": WINDOWS[bundle]} for bundle in chosen.jobs}
     result["floor"] = run("floor.py", {"networks": networks}, **limits)
     result["jobs"], result["growth"] = {}, {}
-    for bundle in chosen.jobs:
+    if chosen.growth_only:
+        result = json.loads(chosen.output.read_text())
+    for bundle in () if chosen.growth_only else chosen.jobs:
         sides = sides_of(bundle, trained[bundle], chosen.cache, chosen.stock_batch, chosen.nnunet_python)
         result["jobs"][bundle] = compare(sides, image, chosen.repeats, chosen.stock_repeats, result["floor"], limits)
         save()
     for bundle in chosen.jobs if chosen.slices else ():
         sides = sides_of(bundle, trained[bundle], chosen.cache, chosen.stock_batch, None)
         source = chosen.data / "chest_ct" / "ct.nii.gz"
-        result["growth"][bundle] = grow(sides, source, chosen.slices, chosen.cache / "tall", limits)
+        result["growth"][bundle] = grow(sides, source, chosen.slices, chosen.cache / "tall", limits, chosen.growing)
+        result["growth"][bundle]["commit"] = provenance(image, trained, chosen.threads)["commit"]
         save()
     sys.stdout.write(chosen.output.read_text())
     if chosen.output == RESULT:
@@ -74,6 +77,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--slices", nargs="*", type=int, default=list(SLICES), help="how cost grows; none: not measured"
     )
+    parser.add_argument("--growing", nargs="+", default=list(GROWN), help="the sides whose growth is measured")
+    parser.add_argument("--growth-only", action="store_true", help="add growth to the result that is there")
     parser.add_argument("--stock-batch", type=int, default=4, help="windows at a time of stock MONAI; the zoo's is 4")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     most_gb = memory_gb() - SPARED_GB

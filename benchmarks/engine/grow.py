@@ -17,11 +17,16 @@ KEPT = ("process_seconds", "job_seconds", "peak_mb", "stages", "did_not_fit")
 
 
 def grow(
-    sides: Sequence[Side], source: Path, slices: Sequence[int], folder: Path, limits: Mapping[str, Any]
+    sides: Sequence[Side],
+    source: Path,
+    slices: Sequence[int],
+    folder: Path,
+    limits: Mapping[str, Any],
+    names: Sequence[str] = GROWN,
 ) -> dict[str, Any]:
-    """For each number of slices, each side's single run; a side that didn't fit isn't tried on more."""
+    """For each number of slices, a single run of each named side; one that didn't fit isn't tried on more."""
     result: dict[str, Any] = {"image": "simulated: chest_ct in slices of 1 mm, mirrored at its ends", "slices": {}}
-    trying = [side for side in sides if side.name in GROWN]
+    trying = [side for side in sides if side.name in names]
     for count in sorted(slices):
         image = tall_ct(source, count, folder)
         found: dict[str, Any] = {}
