@@ -23,7 +23,7 @@ def tall_ct(source: Path, slices: int, folder: Path) -> Path:
         image = nib.load(source)
         hu = torch.from_numpy(np.asarray(image.dataobj, dtype=np.float32))
         length_mm = hu.shape[2] * float(image.header.get_zooms()[2])
-        size = (*hu.shape[1:], round(length_mm / SLICE_MM))
+        size = (*hu.shape[:2], round(length_mm / SLICE_MM))
         thin = torch.nn.functional.interpolate(hu[:, None], size=size[1:], mode="bilinear")[:, 0]  # (x, y, thin z)
         thin_hu = thin.round().to(torch.int16).numpy()
         period = np.concatenate([np.arange(size[2]), np.arange(size[2])[::-1]])
