@@ -1,7 +1,6 @@
 """The command `radseg`: one function a verb, no logic; heavy imports wait until a verb runs."""
 
 import functools
-import json
 import logging
 import sys
 import warnings
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from radseg.pipelines.overrides import given, numbers, parse, with_paths
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,9 +108,9 @@ def segment(
     """
     from radseg.pipelines.segment import segment as run
 
-    paths, overrides = _split(inputs)
-    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": _numbers("--folds", folds)}
-    overrides = {**_given(weights=weights, series=series, **engine), **overrides}
+    paths, overrides = parse(inputs)
+    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": numbers("--folds", folds)}
+    overrides = {**given(weights=weights, series=series, **engine), **overrides}
     options = {"device": device, "workers": workers, "overwrite": overwrite, "progress": not quiet}
     batch = run(bundle, paths, output, trust_config=trust_config, **{**options, **overrides})
     for note in batch.notes if not quiet else ():
@@ -156,7 +157,7 @@ def train(
     """
     from radseg.pipelines.train import train as run
 
-    overrides = _with_paths(rest, dataset_dir=dataset_dir, output_dir=output)
+    overrides = with_paths(rest, dataset_dir=dataset_dir, output_dir=output)
     options = {"device": device, "resume": resume, "overwrite": overwrite, "progress": not quiet}
     if encoder_weights is not None:
         options["encoder_weights"] = encoder_weights
@@ -190,8 +191,8 @@ def evaluate(
     """
     from radseg.pipelines.evaluate import evaluate as run
 
-    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": _numbers("--folds", folds)}
-    overrides = {**_given(**engine), **_with_paths(rest, dataset_dir=dataset_dir, output_dir=output, weights=weights)}
+    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": numbers("--folds", folds)}
+    overrides = {**given(**engine), **with_paths(rest, dataset_dir=dataset_dir, output_dir=output, weights=weights)}
     options = {"device": device, "progress": not quiet}
     result = run(bundle, trust_config=trust_config, **{**options, **overrides})
     if not quiet:
@@ -212,7 +213,7 @@ def validate(bundle: Bundle, rest: Rest = None, verbose: Verbose = False, trust_
     """
     from radseg.pipelines.validate import validate as run
 
-    problems = run(bundle, trust_config=trust_config, overrides=_with_paths(rest))
+    problems = run(bundle, trust_config=trust_config, overrides=with_paths(rest))
     for problem in problems:
         _say(problem)
     print(f"{bundle}: {len(problems)} problems" if problems else f"{bundle}: valid")
@@ -333,7 +334,7 @@ def data_drr(
     """
     from radseg.pipelines.radiographs import make_radiographs
 
-    values = _numbers("--labels", labels)
+    values = numbers("--labels", labels)
     made = make_radiographs(
         source, output, mask=mask, labels=values, count=count, size=size, seed=seed, device=device, progress=not quiet
     )
@@ -343,62 +344,6 @@ def data_drr(
         if 0 in made.items.values():
             print("note: fewer than three patients can't be split, all of them train; validation needs others")
     return 0
-
-
-def _split(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
-    """Positional arguments and config overrides (`--key value`, `--key=value`) of a command line."""
-    from radseg.pipelines.errors import ConfigError
-    from radseg.pipelines.io.storage_settings import refuse_secret
-
-    positional, overrides = [], {}
-    rest = iter(tokens or [])
-    for token in rest:
-        refuse_secret("argument", token)
-        if not token.startswith("-") or Path(token).exists():
-            positional.append(token)
-            continue
-        key, equals, value = token.removeprefix("--").partition("=")
-        if not token.startswith("--") or not key:
-            raise ConfigError(f"no such option {token!r}; `radseg VERB --help` lists them")
-        if not equals:
-            following = next(rest, None)
-            if following is None:
-                raise ConfigError(f"{token} needs a value: {token} VALUE")
-            value = following
-        overrides[key] = _value(value)
-    return positional, overrides
-
-
-def _with_paths(rest: list[str] | None, **paths: str | None) -> dict[str, Any]:
-    from radseg.pipelines.errors import ConfigError
-
-    positional, overrides = _split(rest)
-    if positional:
-        raise ConfigError(f"unexpected argument {positional[0]!r}; overrides are written --KEY VALUE")
-    return {**_given(**paths), **overrides}
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given."""
-    return {key: value for key, value in options.items() if value is not None}
-
-
-def _numbers(option: str, text: str | None) -> list[int] | None:
-    """Whole numbers with commas between."""
-    from radseg.pipelines.errors import ConfigError
-
-    try:
-        return None if text is None else [int(number) for number in text.split(",")]
-    except ValueError as error:
-        raise ConfigError(f"{option} {text!r}: give whole numbers with commas between, such as 0,1,2") from error
-
-
-def _value(text: str) -> Any:
-    """A config value as JSON; Python's True, False and None too; anything else is text."""
-    try:
-        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
-    except json.JSONDecodeError:
-        return text
 
 
 def _say(line: str) -> None:

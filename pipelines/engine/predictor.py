@@ -26,14 +26,6 @@ class _Transform(Protocol):
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]: ...
 
 
-class Finder(Protocol):
-    """Finds the part of a CT that is worth the network's time."""
-
-    def __call__(self, volume: Volume) -> Found:
-        """The part, or why it isn't sure."""
-        ...
-
-
 @dataclass
 class _Clock:
     """Seconds by stage."""
@@ -94,7 +86,7 @@ class Predictor:
         postprocessing: _Transform,
         device: torch.device,
         restore: Restore | None = None,
-        finders: Sequence[Finder] = (),
+        finders: Sequence[Callable[[Volume], Found]] = (),
         crop_to: int | None = None,
     ) -> None:
         self.loader = loader

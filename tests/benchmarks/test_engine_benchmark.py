@@ -85,7 +85,7 @@ def test_a_small_class_has_no_dice_and_another_grid_is_said(part, tmp_path):
 
 def test_a_process_that_outgrows_its_limit_is_ended_and_said_not_to_fit(part, tmp_path):
     worker = tmp_path / "worker.py"
-    worker.write_text("import time\nheld = b'1' * 300_000_000\ntime.sleep(60)\n")
+    worker.write_text("import signal\nheld = b'1' * 300_000_000\nsignal.pause()\n")
     answer = part("measure").run(str(worker), {}, threads=1, most_gb=0.1, python=sys.executable)
     assert "ended at 0.1 GB" in answer["did_not_fit"]
 

@@ -6,9 +6,6 @@ from typing import Any
 
 import pytest
 
-from radseg.pipelines.cli import _split
-from radseg.pipelines.errors import ConfigError
-
 ROOT = Path(__file__).parents[2]
 DATA_VERBS = ("import", "check", "sample", "drr")
 VERBS = (["segment"], ["train"], ["evaluate"], ["validate"], *(["data", verb] for verb in DATA_VERBS))
@@ -19,27 +16,6 @@ def test_every_verb_has_help_with_an_example(verb: list[str], radseg: Callable[.
     ended = radseg(*verb, "--help")
     assert ended.code == 0
     assert f"Example: radseg {' '.join(verb)}" in " ".join(ended.out.split())
-
-
-@pytest.mark.parametrize(
-    ("tokens", "paths", "overrides"),
-    [
-        (["a", "b c"], ["a", "b c"], {}),
-        (["a", "--overlap", "0.25", "b"], ["a", "b"], {"overlap": 0.25}),
-        (["--roi_size=[1, 2, 3]"], [], {"roi_size": [1, 2, 3]}),
-        (["--network_def#without", '["aspp"]'], [], {"network_def#without": ["aspp"]}),
-        (["--amp", "True", "--fold", "None", "--split", "test"], [], {"amp": True, "fold": None, "split": "test"}),
-        (["--offset", "-3"], [], {"offset": -3}),
-    ],
-)
-def test_overrides_are_told_from_inputs(tokens: list[str], paths: list[str], overrides: dict[str, Any]) -> None:
-    assert _split(tokens) == (paths, overrides)
-
-
-@pytest.mark.parametrize("tokens", [["--overlap"], ["-x", "1"], ["--", "1"]])
-def test_an_option_that_makes_no_sense_is_refused(tokens: list[str]) -> None:
-    with pytest.raises(ConfigError):
-        _split(tokens)
 
 
 def test_quiet_says_nothing(radseg: Callable[..., Any], small_weights: dict[str, Path], tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from radseg.pipelines.engine.locate.coarse import coarse
+from radseg.pipelines.engine.locate.coarse import Coarse
+from radseg.pipelines.engine.locate.finder import Finder
 from radseg.pipelines.engine.locate.region import Found, Region
-from radseg.pipelines.io import Volume
 
 _NOT_AIR_HU = -900.0  # lung is above it and air below: a lung that the field of view cuts isn't taken for air
 _TISSUE_HU = -500.0
@@ -18,7 +18,7 @@ _LEAST_SHARE = 0.01
 _PIECE = 0.02  # of the largest: smaller pieces that float free are cables, blankets, noise
 
 
-class BodyFinder:
+class BodyFinder(Finder):
     """Finds the body: tissue, what hangs together with it, and in each slice all that lies between (lungs, bowel gas).
 
     Generous: table and cushions that touch the body belong to it, gaps between arms and trunk too.
@@ -29,15 +29,11 @@ class BodyFinder:
     """
 
     def __init__(self, spacing_mm: float = 4.0, margin_mm: float = 5.0) -> None:
-        self.spacing_mm = spacing_mm
+        super().__init__(spacing_mm)
         self.margin_mm = margin_mm
 
-    def __call__(self, volume: Volume) -> Found:
-        """Where the body is, if the volume is a CT that shows one."""
-        reason = not_ct(volume)
-        if reason:
-            return Found(None, reason)
-        scan = coarse(volume, self.spacing_mm)
+    def find(self, scan: Coarse) -> Found:
+        """Where the body is, if the scan shows one."""
         dense = scan.hu > _NOT_AIR_HU
         count = int(dense.sum())
         litres = count * float(np.prod(scan.spacing_mm)) * 1e-6
@@ -49,15 +45,6 @@ class BodyFinder:
         body = hulls(_pieces(dense, scan.hu > _TISSUE_HU))
         region = Region(body, scan.affine_ras).grown(self.margin_mm)
         return Found(region, f"body: {region.mask.mean():.0%} of the volume")
-
-
-def not_ct(volume: Volume) -> str | None:
-    """Why a volume can't be searched by HU and mm, or None when it can."""
-    if volume.units != "HU" or volume.is_picture:
-        return "not a CT in HU"
-    if not volume.spacing_known:
-        return "the size of a voxel isn't known"
-    return None
 
 
 def hulls(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

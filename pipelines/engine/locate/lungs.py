@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from radseg.pipelines.engine.locate.body import hulls, not_ct
-from radseg.pipelines.engine.locate.coarse import Coarse, coarse
+from radseg.pipelines.engine.locate.body import hulls
+from radseg.pipelines.engine.locate.coarse import Coarse
+from radseg.pipelines.engine.locate.finder import Finder
 from radseg.pipelines.engine.locate.region import Found, Region, widened
-from radseg.pipelines.io import Volume
 
 _DARK_HU = -400.0
 _ROOM_AIR_HU = -930.0  # air outside and gas in the bowel are below it, lung above
@@ -36,7 +36,7 @@ class _UnsureError(Exception):
     """Why the finder won't say where the lungs are."""
 
 
-class LungFinder:
+class LungFinder(Finder):
     """Finds the slices that hold lung, and how much of each slice the lungs can take.
 
     Lung full of fluid or tissue isn't dark. So all slices get one outline: the convex hull of everything dark seen
@@ -49,15 +49,11 @@ class LungFinder:
     """
 
     def __init__(self, spacing_mm: float = 3.0, margin_mm: float = 10.0) -> None:
-        self.spacing_mm = spacing_mm
+        super().__init__(spacing_mm)
         self.margin_mm = margin_mm
 
-    def __call__(self, volume: Volume) -> Found:
+    def find(self, scan: Coarse) -> Found:
         """Where the lungs are, if that is certain."""
-        reason = not_ct(volume)
-        if reason:
-            return Found(None, reason)
-        scan = coarse(volume, self.spacing_mm)
         try:
             region = Region(_prism(scan, *_lungs(scan)), scan.affine_ras).grown(self.margin_mm)
         except _UnsureError as unsure:

@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from radseg.pipelines.engine.locate.body import not_ct
-from radseg.pipelines.engine.locate.coarse import coarse
+from radseg.pipelines.engine.locate.coarse import Coarse
 from radseg.pipelines.engine.locate.column import along_path, best_path, canal_likeness
+from radseg.pipelines.engine.locate.finder import Finder
 from radseg.pipelines.engine.locate.region import Found, Region
-from radseg.pipelines.io import Volume
 
 Array = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -39,7 +38,7 @@ _MOST_STRAY = (1.5, 1.0)  # mm per mm along the scan: how fast a column may leav
 _STRAY_LIMIT_MM = 80.0  # the worst scoliosis and kyphosis lead no further from a straight line
 
 
-class SpineFinder:
+class SpineFinder(Finder):
     """Finds the vertebral column and leaves room for every process of every vertebra.
 
     The path of the canal through all slices is the best by dynamic programming. Where a slice doesn't show it beyond
@@ -59,17 +58,13 @@ class SpineFinder:
         in_front_mm: float = 60.0,
         behind_mm: float = 72.0,
     ) -> None:
-        self.spacing_mm = spacing_mm
+        super().__init__(spacing_mm)
         self.half_width_mm = half_width_mm
         self.in_front_mm = in_front_mm
         self.behind_mm = behind_mm
 
-    def __call__(self, volume: Volume) -> Found:
+    def find(self, scan: Coarse) -> Found:
         """Where the spine is, if that is certain."""
-        reason = not_ct(volume)
-        if reason:
-            return Found(None, reason)
-        scan = coarse(volume, self.spacing_mm)
         hu, (across, along, rise) = scan.hu.T, scan.spacing_mm
         spacing_mm = (rise, along, across)
         if len(hu) * rise < _LEAST_LENGTH_MM:

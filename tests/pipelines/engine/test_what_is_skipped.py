@@ -19,7 +19,7 @@ from radseg.pipelines.engine import (
     SpineFinder,
     WindowInferer,
 )
-from radseg.pipelines.engine.predictor import Finder
+from radseg.pipelines.engine.locate import Finder
 from radseg.pipelines.io import LoadCased, Volume, load_volume
 from radseg.transforms import ResampleToSpacingd
 

@@ -20,7 +20,9 @@ CPU_RUNTIMES = ("torch", "openvino")
 
 
 def close(a, b):
+    """Whether two answers are alike in shape, type and place, and their values within 1e-4."""
     torch.testing.assert_close(a, b, rtol=0, atol=1e-4)
+    return True
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)
@@ -29,7 +31,7 @@ def test_batches_of_any_size_and_windows_of_any_shape_get_their_own_answers(runt
     run = runtime_network(net, runtime)
     with torch.inference_mode():
         for windows in (x[:2], x[:1], x, torch.randn(2, 1, 48, 32), x[1:]):
-            close(run(windows), net(windows))
+            assert close(run(windows), net(windows))
 
 
 def test_more_windows_than_threads_run_side_by_side_and_stay_in_order(build, runtime_network):
@@ -40,8 +42,8 @@ def test_more_windows_than_threads_run_side_by_side_and_stay_in_order(build, run
     answers = [run(many[:1]), run(many)]
     torch.set_num_threads(1)
     with torch.no_grad():
-        close(answers[0], net(many[:1]))
-        close(answers[1], net(many))
+        assert close(answers[0], net(many[:1]))
+        assert close(answers[1], net(many))
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)
@@ -63,7 +65,7 @@ def test_threads_share_one_network(runtime, build, runtime_network):
         answers = list(pool.map(run, windows))
     with torch.no_grad():
         for answer, each in zip(answers, windows, strict=True):
-            close(answer, net(each))
+            assert close(answer, net(each))
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)
@@ -73,7 +75,7 @@ def test_windows_that_are_cut_out_transposed_or_16_bit_are_understood(runtime, b
     image = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
         for window in (image[..., 3:35, 5:53], image[..., 5:53, 3:35].transpose(2, 3), image[..., :32, :48].half()):
-            close(run(window), net(window.float().contiguous()))
+            assert close(run(window), net(window.float().contiguous()))
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)
@@ -85,7 +87,7 @@ def test_new_weights_count_from_the_next_call_on(runtime, build, runtime_network
     with torch.no_grad():
         after = net(x)
     assert (after - before).abs().max() > 1e-3
-    close(run(x), after)
+    assert close(run(x), after)
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)
@@ -105,7 +107,7 @@ def test_exact_is_float32_even_under_a_callers_autocast(build, runtime_network):
     with torch.no_grad():
         logits = net(x)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            close(run(x), logits)
+            assert close(run(x), logits)
 
 
 @pytest.mark.parametrize("runtime", CPU_RUNTIMES)
@@ -127,7 +129,7 @@ def test_it_is_named_in_a_monai_config_and_called_by_monais_own_inferer(runtime,
     image = MetaTensor(torch.randn(1, 1, 70, 50))
     inferer = SlidingWindowInferer((32, 48), sw_batch_size=4, overlap=0.5, mode="gaussian")
     with torch.inference_mode():
-        close(inferer(image, run), inferer(image, net))
+        assert close(inferer(image, run), inferer(image, net))
     assert run.runtime == runtime
 
 
@@ -142,7 +144,7 @@ def test_without_openvino_torch_runs_and_says_so(runtime, build, runtime_network
     net, x = build("shallow")
     run = runtime_network(net, runtime)
     with torch.no_grad():
-        close(run(x), net(x))
+        assert close(run(x), net(x))
     assert run.runtime == "torch"
     assert run.notes == ["openvino is not installed: torch ran the network"]
 
@@ -164,7 +166,7 @@ def test_a_layer_that_openvino_refuses_is_run_by_torch_with_one_line(runtime_net
     run = runtime_network(Scripted(), "openvino")
     x = torch.randn(2, 1, 8, 8)
     for windows in (x, x[:1], torch.randn(1, 1, 4, 4)):
-        close(run(windows), torch.special.bessel_j0(windows) * 2)
+        assert close(run(windows), torch.special.bessel_j0(windows) * 2)
     assert run.runtime == "torch"
     assert len(run.notes) == 1
     assert run.notes[0].startswith("openvino can't run the network (")
@@ -180,7 +182,7 @@ def test_a_network_that_cannot_be_compiled_is_run_by_torch_with_one_line(build, 
     net, x = build("shallow")
     run = runtime_network(net, "compiled")
     with torch.no_grad():
-        close(run(x), net(x))
+        assert close(run(x), net(x))
     assert run.runtime == "torch"
     assert run.notes == [
         "compiled can't run the network (RuntimeError: No working C++ compiler found): torch ran it instead"
@@ -256,7 +258,7 @@ def test_falling_back_to_the_cpu_is_noted_once_and_leaves_other_users_of_the_net
     assert run.notes == ["out of GPU memory: went on on the CPU"]
     assert run.network is not net
     with torch.no_grad():
-        close(run(x), net(x))
+        assert close(run(x), net(x))
 
 
 def test_nothing_happens_when_it_is_on_the_cpu_already(build, runtime_network):

@@ -1,0 +1,62 @@
+"""What stands on a command line beside the options: inputs, and config overrides as `--key value`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.io.storage_settings import refuse_secret
+
+
+def parse(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
+    """Positional arguments and config overrides (`--key value`, `--key=value`) of a command line."""
+    positional, overrides = [], {}
+    rest = iter(tokens or [])
+    for token in rest:
+        refuse_secret("argument", token)
+        if not token.startswith("-") or Path(token).exists():
+            positional.append(token)
+            continue
+        key, equals, value = token.removeprefix("--").partition("=")
+        if not token.startswith("--") or not key:
+            raise ConfigError(f"no such option {token!r}; `radseg VERB --help` lists them")
+        if not equals:
+            following = next(rest, None)
+            if following is None:
+                raise ConfigError(f"{token} needs a value: {token} VALUE")
+            value = following
+        overrides[key] = _value(value)
+    return positional, overrides
+
+
+def with_paths(rest: list[str] | None, **paths: str | None) -> dict[str, Any]:
+    """Config overrides of a verb that takes no inputs, and the paths that were given as options.
+
+    Raises:
+        ConfigError: something stands there that is no override.
+    """
+    positional, overrides = parse(rest)
+    if positional:
+        raise ConfigError(f"unexpected argument {positional[0]!r}; overrides are written --KEY VALUE")
+    return {**given(**paths), **overrides}
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def numbers(option: str, text: str | None) -> list[int] | None:
+    """Whole numbers with commas between."""
+    try:
+        return None if text is None else [int(number) for number in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text!r}: give whole numbers with commas between, such as 0,1,2") from error
+
+
+def _value(text: str) -> Any:
+    """A config value as JSON; Python's True, False and None too; anything else is text."""
+    try:
+        return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
+    except json.JSONDecodeError:
+        return text
