@@ -27,8 +27,9 @@ CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), 
 _NO_TARGET = re.compile(r"Cannot locate class or function path: '([^']+)'")
 # keys that say where and how to run, not what to make of an image
 RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "device", "series", "overwrite", "workers",
-            "progress", "num_workers", "resume", "bundle_root", "storage")  # fmt: skip
-_PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask")
+            "progress", "num_workers", "resume", "bundle_root", "storage", "output_type", "seg_type", "send_to",
+            "deidentify")  # fmt: skip
+_PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "deidentify")
 _SPECIAL_KEYS = ("_disabled_", "_requires_", "_mode_", "_desc_")
 
 

@@ -16,7 +16,10 @@ from radseg.pipelines.io import Volume, write_map, write_map_png, write_mask, wr
 from radseg.pipelines.report import save_preview
 
 CASE_FILES = frozenset(
-    {"mask.nii.gz", "mask.png", "uncertainty.nii.gz", "uncertainty.png", "statistics.json", "preview.png"}
+    {
+        *("mask.nii.gz", "mask.png", "uncertainty.nii.gz", "uncertainty.png", "statistics.json", "preview.png"),
+        *("segmentation.dcm", "rtstruct.dcm", "report.dcm"),
+    }
 )
 """All that a case's folder may hold."""
 

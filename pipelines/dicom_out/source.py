@@ -1,0 +1,132 @@
+"""The DICOM frames that a mask was made of, and a mask put back onto them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+
+from radseg.pipelines.cases import Case
+from radseg.pipelines.errors import InputError
+from radseg.pipelines.io.arrangement import Slice
+from radseg.pipelines.io.dicom_header import Header, quiet_pydicom, read_header
+from radseg.pipelines.io.volume import LPS_TO_RAS
+
+_ON_GRID = 1e-3  # voxels
+
+
+@dataclass(frozen=True)
+class SourceFrame:
+    """One image of the source.
+
+    Attributes:
+        path: its file.
+        number: its index in the file, from 0.
+        plane: where it lies; None of a radiograph.
+    """
+
+    path: Path
+    number: int
+    plane: Slice | None
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """The images that a mask was made of.
+
+    Attributes:
+        frames: ascending along the normal of the slices, however irregular they lie; of a radiograph its one image.
+        headers: pydicom dataset of each file without its pixels, in the order in which `frames` first name it.
+    """
+
+    frames: tuple[SourceFrame, ...]
+    headers: tuple[Any, ...]
+
+
+def read_source(case: Case) -> Source:
+    """The frames of a DICOM case and what its files say of patient, study and acquisition.
+
+    Raises:
+        InputError: the case isn't DICOM, or a file can't be read any more.
+    """
+    headers = {header.path: header for header in case.headers}
+    known = [headers.get(path) or read_header(path) for path in case.files]
+    if any(header is None for header in known):
+        raise InputError(f"{case.source}: not readable as DICOM; give the DICOM images that the mask is for")
+    frames = [frame for header in known if header is not None for frame in _frames_of(header)]
+    frames.sort(key=_depth_along(frames))
+    files = dict.fromkeys(frame.path for frame in frames)
+    with quiet_pydicom():
+        datasets = tuple(pydicom.dcmread(path, force=True, stop_before_pixels=True) for path in files)
+    return Source(tuple(frames), datasets)
+
+
+def values_on_frames(
+    values: npt.NDArray[np.uint8], affine_ras: npt.NDArray[np.float64], frames: Sequence[SourceFrame]
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The values nearest to each frame's pixels, one frame (rows, columns) after the other.
+
+    Frames that are slices of the volume give the volume's own voxels; those of a tilted or uneven series, whose volume
+    was made upright, are looked up where they lie; pixels outside of the volume are 0.
+
+    Args:
+        values: labels or probabilities, shape (i, j, k).
+        affine_ras: 4×4, voxel index → RAS in mm.
+        frames: where to. One without a place takes `values[:, :, 0]`: a radiograph.
+    """
+    voxel_of = np.linalg.inv(affine_ras) @ LPS_TO_RAS
+    for frame in frames:
+        if frame.plane is None:
+            yield np.ascontiguousarray(values[:, :, 0].T)
+            continue
+        yield _plane_of(values, voxel_of @ _pixel_to_lps(frame.plane), frame.plane.rows, frame.plane.columns)
+
+
+def _plane_of(
+    values: npt.NDArray[np.uint8], to_voxel: npt.NDArray[np.float64], rows: int, columns: int
+) -> npt.NDArray[np.uint8]:
+    """Values at the pixels of one plane; `to_voxel` is 4×3 on (column, row, 1)."""
+    start = np.rint(to_voxel[:3, 2])
+    on_grid = abs(to_voxel[:3] - np.column_stack([np.eye(3)[:, :2], start])).max() * max(rows, columns) < _ON_GRID
+    if (
+        on_grid
+        and start[0] == start[1] == 0
+        and values.shape[:2] == (columns, rows)
+        and 0 <= start[2] < values.shape[2]
+    ):
+        return np.ascontiguousarray(values[:, :, int(start[2])].T)
+    column, row = np.arange(columns), np.arange(rows)
+    at = [
+        np.rint(to_voxel[axis, 0] * column[None, :] + to_voxel[axis, 1] * row[:, None] + to_voxel[axis, 2]).astype(int)
+        for axis in range(3)
+    ]
+    inside = np.logical_and.reduce([(at[axis] >= 0) & (at[axis] < values.shape[axis]) for axis in range(3)])
+    plane = np.zeros((rows, columns), np.uint8)
+    plane[inside] = values[at[0][inside], at[1][inside], at[2][inside]]
+    return plane
+
+
+def _pixel_to_lps(plane: Slice) -> npt.NDArray[np.float64]:
+    """4×3 matrix on (column, row, 1), PS3.3 C.7.6.2.1.1 without its zero column."""
+    between_rows, between_columns = plane.pixel_spacing_mm
+    matrix = np.zeros((4, 3))
+    matrix[:3, 0] = np.array(plane.row_direction) * between_columns
+    matrix[:3, 1] = np.array(plane.column_direction) * between_rows
+    matrix[:3, 2] = plane.position_mm
+    matrix[3, 2] = 1
+    return matrix
+
+
+def _frames_of(header: Header) -> list[SourceFrame]:
+    return [SourceFrame(header.path, number, plane) for number, plane in enumerate(header.slices)]
+
+
+def _depth_along(frames: Sequence[SourceFrame]) -> Any:
+    planes = [frame.plane for frame in frames if frame.plane is not None]
+    if len(planes) < len(frames):
+        return lambda frame: 0.0
+    normal = np.cross(planes[0].row_direction, planes[0].column_direction)
+    return lambda frame: float(np.dot(frame.plane.position_mm, normal))
