@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DATA_VERBS = ("import", "check", "sample", "drr")
-VERBS = (["segment"], ["train"], ["evaluate"], ["validate"], *(["data", verb] for verb in DATA_VERBS))
+VERBS = (["segment"], ["train"], ["evaluate"], ["validate"], ["listen"], *(["data", verb] for verb in DATA_VERBS))
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

@@ -1,0 +1,28 @@
+"""The command `radseg`: one function a verb, no logic; heavy imports wait until a verb runs."""
+
+import typer
+
+from radseg.pipelines.cli.data import data
+from radseg.pipelines.cli.listen import listen
+from radseg.pipelines.cli.options import OVERRIDES
+from radseg.pipelines.cli.segment import segment
+from radseg.pipelines.cli.train import evaluate, train, validate
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Radiology segmentation bundles: CT or X-ray in, mask on the original grid out. Not a medical device.",
+    epilog="Exit codes: 0 all done, 1 some cases failed or none was usable, 2 wrong usage, config or weights.",
+)
+for verb in (segment, train, evaluate, validate, listen):
+    app.command(context_settings=OVERRIDES)(verb)
+app.add_typer(data, name="data")
+
+
+def main() -> None:
+    """Entry point of the command `radseg`."""
+    app()

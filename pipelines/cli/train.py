@@ -1,0 +1,109 @@
+"""The verbs that make, score and check a bundle's weights and files: `train`, `evaluate`, `validate`."""
+
+from typing import Annotated
+
+import typer
+
+from radseg.pipelines.cli.options import (
+    Bundle,
+    DatasetDir,
+    Device,
+    Folds,
+    OutputDir,
+    Overwrite,
+    Precision,
+    Quiet,
+    Rest,
+    Runtime,
+    TrustConfig,
+    Tta,
+    Verbose,
+    Weights,
+)
+from radseg.pipelines.cli.verb import say, verb
+from radseg.pipelines.overrides import given, numbers, with_paths
+
+
+@verb
+def train(
+    bundle: Bundle,
+    rest: Rest = None,
+    dataset_dir: DatasetDir = None,
+    output: OutputDir = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help="pelvis_xray: ImageNet weights, Keras .h5 without top or torchvision state dict.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")] = False,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    trust_config: TrustConfig = False,
+) -> int:
+    """Train a bundle; OUT/model.pt holds the best epoch's weights.
+
+    Without a dataset it trains on the sample data. An earlier run in OUT is moved aside, never lost.
+
+    Example: `radseg train spine --dataset_dir DATA --output runs/spine --max_epochs 50`
+    """
+    from radseg.pipelines.train import train as run
+
+    overrides = with_paths(rest, dataset_dir=dataset_dir, output_dir=output)
+    options = {"device": device, "resume": resume, "overwrite": overwrite, "progress": not quiet}
+    if encoder_weights is not None:
+        options["encoder_weights"] = encoder_weights
+    result = run(bundle, trust_config=trust_config, **{**options, **overrides})
+    if not quiet:
+        ended = "stopped early" if result.stopped_early else "done"
+        print(f"{ended} after {result.epochs} epochs, best {result.best_metric:.4f}; weights: {result.weights}")
+    return 0
+
+
+@verb
+def evaluate(
+    bundle: Bundle,
+    rest: Rest = None,
+    dataset_dir: DatasetDir = None,
+    output: OutputDir = None,
+    weights: Weights = None,
+    precision: Precision = None,
+    runtime: Runtime = None,
+    tta: Tta = None,
+    folds: Folds = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    trust_config: TrustConfig = False,
+) -> int:
+    """Score a bundle against labels: overlap, HD95 and surface Dice per case, as CSV and JSON.
+
+    Example: `radseg evaluate lung_ct --dataset_dir DATA --split validation --weights runs/lung_ct/model.pt`
+    """
+    from radseg.pipelines.evaluate import evaluate as run
+
+    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": numbers("--folds", folds)}
+    overrides = {**given(**engine), **with_paths(rest, dataset_dir=dataset_dir, output_dir=output, weights=weights)}
+    options = {"device": device, "progress": not quiet}
+    result = run(bundle, trust_config=trust_config, **{**options, **overrides})
+    if not quiet:
+        for label, mean in result["mean"].items():
+            shown = (f"{name} {value:.4f}" for name, value in mean.items() if isinstance(value, float))
+            print(f"{label}: {', '.join(shown)}")
+        kind = "simulated cases" if result["simulated"] else "cases"
+        print(f"{result['cases']} {kind}; {result['convention']}")
+    return 0
+
+
+@verb
+def validate(bundle: Bundle, rest: Rest = None, verbose: Verbose = False, trust_config: TrustConfig = False) -> int:
+    """Check a bundle's files: metadata, configs, components, references, network, weights.
+
+    Example: `radseg validate spine`
+    """
+    from radseg.pipelines.validate import validate as run
+
+    problems = run(bundle, trust_config=trust_config, overrides=with_paths(rest))
+    for problem in problems:
+        say(problem)
+    print(f"{bundle}: {len(problems)} problems" if problems else f"{bundle}: valid")
+    return 2 if problems else 0
