@@ -19,6 +19,7 @@ from radseg.pipelines.cases import Case, digest
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.engine import Prediction, Predictor
 from radseg.pipelines.errors import InputError, RadsegError, one_line
+from radseg.pipelines.hiding import without_paths
 from radseg.pipelines.io import Volume
 from radseg.pipelines.io.destination import Destination
 from radseg.pipelines.io.local_copy import called, with_urls
@@ -116,23 +117,25 @@ class CaseWorker:
         try:
             step(work)
         except Exception as error:
-            _logger.debug("case failed", exc_info=True)
+            _logger.debug("case failed", exc_info=self.dicom_out.deidentifier is None)
             reason = with_urls(one_line(error))
             if isinstance(error, MemoryError):
                 reason = f"{called(work.case.source)}: larger than the memory at hand; crop it or use a larger machine"
-            work.outcome = self.told(work.case, reason)
-            # paths may name a patient: they are shown, not recorded
-            self._record_failure(work.row, work.outcome.replace(f"{with_urls(work.case.source.parent)}{os.sep}", ""))
+            self.fail(work, reason)
         if work.outcome is not None:
             work.volume = work.prediction = None
+
+    def fail(self, work: Work, reason: str) -> None:
+        """Ends a case with why it failed, and records that."""
+        work.outcome = self.told(work.case, reason)
+        # paths may name a patient: they are shown, not recorded
+        self._record_failure(work.row, work.outcome.replace(f"{with_urls(work.case.source.parent)}{os.sep}", ""))
 
     def told(self, case: Case, reason: str) -> str:
         """A reason as it may be shown: with the case's name for its path where identities are taken out."""
         if self.dicom_out.deidentifier is None:
             return reason
-        for path in (*case.files, case.source):
-            reason = reason.replace(with_urls(path), case.name).replace(str(path), case.name)
-        return reason.replace(str(case.source.parent), "…")
+        return without_paths(reason, [*case.files, case.source], case.name)
 
     def _read(self, work: Work) -> None:
         work.say("reading")

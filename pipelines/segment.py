@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigWorkflow
+
 from radseg.pipelines.bundle_loader import load_workflow, run_workflow
+from radseg.pipelines.dicom_out.send import is_archive
 from radseg.pipelines.io.storage_url import absolute
 from radseg.pipelines.segmenter import Batch
 
@@ -25,16 +28,33 @@ def segment(
         bundle: name or folder.
         inputs: files or folders or their URLs (DICOM, zip, NIfTI, NRRD, MHA; PNG for bundles that take it).
         output_dir: gets `<case>/mask.nii.gz` (or `mask.png`), `statistics.json`, `preview.png`, of several members
-            `uncertainty.nii.gz` (or `.png`), and `manifest.jsonl`.
+            `uncertainty.nii.gz` (or `.png`), the DICOM files that `output_type` names, and `manifest.jsonl`. The
+            address of an archive (`dicom://…`, `dicomweb+https://…`) is taken as `send_to`, and the folder is
+            `runs/<bundle>/masks` then.
         trust_config: allow a bundle folder that isn't radseg's own.
-        **overrides: config keys and values, such as `weights`, `device`, `series`, `overwrite`, `workers`.
+        **overrides: config keys and values, such as `weights`, `device`, `series`, `overwrite`, `workers`,
+            `output_type`, `send_to`.
 
     Raises:
         RadsegError: the config, the weights or an override can't be used, or an input doesn't exist. A bad case
             doesn't raise: it is in the result.
     """
-    paths = [inputs] if isinstance(inputs, str | Path) else inputs
-    given = {"dataset_dir": [absolute(path) for path in paths], "output_dir": output_dir, **overrides}
-    workflow = load_workflow(bundle, "inference", given, trust_config)
-    batch: Batch = run_workflow(workflow)
+    batch: Batch = run_workflow(workflow_of(bundle, inputs, output_dir, trust_config=trust_config, **overrides))
     return batch
+
+
+def workflow_of(
+    bundle: str | Path,
+    inputs: str | Path | Sequence[str | Path],
+    output_dir: str | Path,
+    *,
+    trust_config: bool = False,
+    **overrides: Any,
+) -> ConfigWorkflow:
+    """What `segment` runs: the bundle's inference workflow, not yet initialised. Arguments and errors as there."""
+    paths = [inputs] if isinstance(inputs, str | Path) else inputs
+    if is_archive(output_dir):
+        overrides = {"send_to": str(output_dir), **overrides}
+        output_dir = Path("runs") / Path(bundle).name / "masks"
+    given = {"dataset_dir": [absolute(path) for path in paths], "output_dir": output_dir, **overrides}
+    return load_workflow(bundle, "inference", given, trust_config)

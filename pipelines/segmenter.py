@@ -18,6 +18,7 @@ from radseg.pipelines.conveyor import Station, convey
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.engine import Predictor
 from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.hiding import files_of, without_paths
 from radseg.pipelines.io.destination import Destination
 from radseg.pipelines.io.local_copy import called, with_urls
 from radseg.pipelines.manifest import Manifest
@@ -175,9 +176,9 @@ class Segmenter:
             name, source = case.name, called(case.source)
             batch.sources[name] = case.source if source == str(case.source) else source
             if self.dicom_out.deidentifier is not None:
+                del batch.sources[name]
                 case = replace(case, name=self.dicom_out.hidden(case.series_uid or name)[:12])
-                batch.sources[case.name] = batch.sources.pop(name)
-                name = case.name
+                name = batch.sources[case.name] = case.name
             task = tasks[name] = bar.add_task(f"{name}: waiting")
             yield Work(case, finished.get(name), partial(self._say, bar, task, name))
 
@@ -198,8 +199,11 @@ class Segmenter:
 
     def _refuse(self, refusal: Refusal, batch: Batch, refused_before: set[str]) -> None:
         source, reason = called(refusal.source), with_urls(refusal.reason)
-        batch.refused[source] = reason
         told = self.dicom_out.hidden(hashlib.sha256((refusal.series_uid or source).encode()).hexdigest())[:12]
+        recorded = reason.replace(source, "the input")
+        if self.dicom_out.deidentifier is not None:
+            source = f"input {told}"
+            reason = recorded = without_paths(recorded, files_of(refusal.source), "the input")
+        batch.refused[source] = reason
         if told not in refused_before:
-            reason = reason.replace(source, "the input")
-            self.manifest.append({"status": "refused", "input": told, "reason": reason})
+            self.manifest.append({"status": "refused", "input": told, "reason": recorded})

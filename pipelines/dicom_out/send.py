@@ -8,13 +8,18 @@ from radseg.pipelines.errors import ConfigError
 _SCHEMES = ("dicom://", "dicomweb+http://", "dicomweb+https://")
 
 
+def is_archive(address: str | Path) -> bool:
+    """Whether it is the address of an archive rather than a folder's path or URL."""
+    return str(address).startswith(_SCHEMES)
+
+
 def check_address(url: str) -> None:
     """Refuses what isn't the address of an archive.
 
     Raises:
         ConfigError: neither `dicom://AET@HOST:PORT` nor `dicomweb+https://HOST/PATH`, or one that can't be parsed.
     """
-    if not url.startswith(_SCHEMES):
+    if not is_archive(url):
         raise ConfigError(f"--send-to {url!r}: give dicom://AET@HOST:PORT or dicomweb+https://HOST/PATH")
 
 
