@@ -4,16 +4,18 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.destination import Destination
+from radseg.pipelines.io.dicomweb_url import is_dicomweb, parse
 from radseg.pipelines.io.find_images import Case, InputKind, Refusal, Search, find_images
 from radseg.pipelines.io.local_copy import fetch_trouble, with_urls
 from radseg.pipelines.io.remote_images import find_remote_images, list_inputs
 from radseg.pipelines.io.storage_url import place, shown
 
-__all__ = ["Case", "InputKind", "Refusal", "digest", "discover"]
+__all__ = ["Case", "Discovery", "InputKind", "Refusal", "digest", "discover"]
 
 _CHUNK = 1 << 20
 
@@ -26,15 +28,17 @@ def discover(
     series: str | None = None,
     accepts: Sequence[str] = tuple(InputKind),
     exclude: Path | str | None = None,
-) -> Iterator[Case | Refusal]:
-    """Find the images in files, folders (nested) and zips, local or at URLs, in a fixed order.
+) -> "Discovery":
+    """Find the images in files, folders (nested), zips and archives, in a fixed order, each when it is asked for.
 
-    DICOM files are recognised by content whatever their names, and grouped by SeriesInstanceUID over all inputs; every
-    usable series is a case. A second case of one name gets `-` and six hex digits of SHA-256 of its relative path.
-    Files of other kinds are passed over in folders and refused when named.
+    DICOM files are recognised by content whatever their names, and grouped by SeriesInstanceUID in folders that are
+    read one after the other, over all inputs (`find_images` has the rule); every usable series, or stack of slices in
+    one, is a case. A second case of one name gets `-` and six hex digits of SHA-256 of its relative path, or as many
+    more as make it unique. Files of other kinds are passed over in folders and refused when named.
 
     Args:
-        inputs: one or several files, folders or zips; each a path or a URL.
+        inputs: one or several files, folders or zips, each a path or a URL, and studies, series or queries of a
+            DICOMweb server (`dicomweb+https://…`, see `find_dicomweb`).
         modality: DICOM Modality that a series must have; "DX" is every kind of radiograph (DX, CR, RG), each image of
             which is a case.
         min_slices: the fewest slices that make a case.
@@ -43,7 +47,9 @@ def discover(
         exclude: a folder that isn't looked into, such as the one that results are written to.
 
     Raises:
-        InputError: at once, when an input doesn't exist or there is none.
+        InputError: at once, when an input doesn't exist or there is none, or a server can't be reached; later, when it
+            can't be reached any more.
+        ConfigError: at once, when a URL isn't of a known form, or credentials are missing or wrong.
     """
     given = [place(one) for one in ([inputs] if isinstance(inputs, str | Path) else inputs)]
     if not given:
@@ -57,16 +63,48 @@ def discover(
         None if results is None or results.url else results.local,
     )
     roots = [one for one in given if isinstance(one, Path)]
-    found = find_images(roots, search)  # says at once if one isn't there
+    discovery = Discovery()
+    found = find_images(roots, search, discovery.has_come_to)  # says at once if one isn't there
     anchors = [root.absolute() for root in roots]
     lone_folder = len(given) == 1 and roots == given and roots[0].is_dir()
-    if len(roots) < len(given):
-        remote = list_inputs([one for one in given if isinstance(one, str)], results.url if results else None)
+    archives = [one for one in given if isinstance(one, str) and is_dicomweb(one)]
+    stores = [one for one in given if isinstance(one, str) and not is_dicomweb(one)]
+    if stores:
+        remote = list_inputs(stores, results.url if results else None)
         found = find_remote_images(remote, roots, search)
         anchors += [_anchor(one.url) for one in remote]
         lone_folder = len(given) == 1 and remote[0].is_folder
+    if archives:
+        from radseg.pipelines.io.dicomweb_images import find_dicomweb
+
+        found = chain(found, find_dicomweb(archives, search))
+        anchors += [_anchor(one) for one in archives]
     base = Path(os.path.commonpath([anchor if lone_folder else anchor.parent for anchor in anchors]))
-    return _named(found, base, Path(given[0]), series)
+    discovery.cases = _named(found, base, Path(_told(given[0])), series)
+    return discovery
+
+
+class Discovery(Iterator[Case | Refusal]):
+    """The cases and refusals of a search, as they are found.
+
+    Attributes:
+        share: how much of the search, 0 to 1, lies behind the latest; only of local inputs known before its end.
+    """
+
+    def __init__(self) -> None:
+        self.cases: Iterator[Case | Refusal] = iter(())
+        self.share = 0.0
+
+    def __next__(self) -> Case | Refusal:
+        try:
+            return next(self.cases)
+        except StopIteration:
+            self.share = 1.0
+            raise
+
+    def has_come_to(self, share: float) -> None:
+        """The search has this share behind it."""
+        self.share = share
 
 
 def digest(case: Case) -> str:
@@ -89,11 +127,11 @@ def digest(case: Case) -> str:
 
 def _named(found: Iterator[Case | Refusal], base: Path, first: Path, series: str | None) -> Iterator[Case | Refusal]:
     """Make case names unique, and say so when the wanted series isn't there."""
-    taken = {"manifest.jsonl"}
+    taken = {"manifest.jsonl", "summary.csv", "index.html"}
     met = series is None
     uids: set[str] = set()
     for one in found:
-        if one.series_uid is not None:
+        if one.series_uid is not None and series is not None:
             uids.add(one.series_uid)
         met = met or one.series_uid == series
         if series is not None and one.series_uid != series:
@@ -101,12 +139,21 @@ def _named(found: Iterator[Case | Refusal], base: Path, first: Path, series: str
         if isinstance(one, Case):
             name = one.name if one.name.strip(".") else "case"
             if name.lower() in taken:
-                name += f"-{_hex(_relative(one, base), 6)}"
+                hashed = _sha256(_relative(one, base))
+                tries = (f"{name}-{hashed[:digits]}" for digits in range(6, len(hashed) + 1, 2))
+                name = next((unique for unique in tries if unique.lower() not in taken), f"{name}-{len(taken)}")
             taken.add(name.lower())
             one = replace(one, name=name)
         yield one
     if not met:
         yield Refusal(first, f"no usable series {series}; there are {', '.join(sorted(uids)) or 'none'}", None)
+
+
+def _told(where: Path | str) -> Path | str:
+    """A path, or a URL without what may be secret or name a patient in it."""
+    if isinstance(where, Path):
+        return where
+    return parse(where).shown if is_dicomweb(where) else shown(where)
 
 
 def _relative(case: Case, base: Path) -> str:
@@ -123,5 +170,5 @@ def _anchor(where: Path | str) -> Path:
     return Path("/", shown(url)) if isinstance(url, str) else Path(where).absolute()
 
 
-def _hex(text: str, digits: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()

@@ -12,10 +12,11 @@ import pydicom
 from radseg.pipelines.cases import Case
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.arrangement import Slice
-from radseg.pipelines.io.dicom_header import Header, quiet_pydicom, read_header
+from radseg.pipelines.io.dicom_header import quiet_pydicom, read_header
 from radseg.pipelines.io.volume import LPS_TO_RAS
 
 _ON_GRID = 1e-3  # voxels
+_EQUALLY_NEAR = 1e-6  # of two voxels to a pixel between them, by rounding errors or not: always the lower
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class SourceFrame:
     Attributes:
         path: its file.
         number: its index in the file, from 0.
-        plane: where it lies; None of a radiograph.
+        plane: where it lies; None of a radiograph, whose affine is only a picture's even where it has a place.
     """
 
     path: Path
@@ -56,7 +57,13 @@ def read_source(case: Case) -> Source:
     known = [headers.get(path) or read_header(path) for path in case.files]
     if any(header is None for header in known):
         raise InputError(f"{case.source}: not readable as DICOM; give the DICOM images that the mask is for")
-    frames = [frame for header in known if header is not None for frame in _frames_of(header)]
+    is_radiograph = case.instance_uid is not None
+    frames = [
+        SourceFrame(header.path, number, None if is_radiograph else plane)
+        for header in known
+        if header is not None
+        for number, plane in enumerate(header.slices)
+    ]
     frames.sort(key=_depth_along(frames))
     files = dict.fromkeys(frame.path for frame in frames)
     with quiet_pydicom():
@@ -100,9 +107,9 @@ def _plane_of(
         return np.ascontiguousarray(values[:, :, int(start[2])].T)
     column, row = np.arange(columns), np.arange(rows)
     at = [
-        np.rint(to_voxel[axis, 0] * column[None, :] + to_voxel[axis, 1] * row[:, None] + to_voxel[axis, 2]).astype(int)
-        for axis in range(3)
+        to_voxel[axis, 0] * column[None, :] + to_voxel[axis, 1] * row[:, None] + to_voxel[axis, 2] for axis in range(3)
     ]
+    at = [np.ceil(place - 0.5 - _EQUALLY_NEAR).astype(int) for place in at]
     inside = np.logical_and.reduce([(at[axis] >= 0) & (at[axis] < values.shape[axis]) for axis in range(3)])
     plane = np.zeros((rows, columns), np.uint8)
     plane[inside] = values[at[0][inside], at[1][inside], at[2][inside]]
@@ -118,10 +125,6 @@ def _pixel_to_lps(plane: Slice) -> npt.NDArray[np.float64]:
     matrix[:3, 2] = plane.position_mm
     matrix[3, 2] = 1
     return matrix
-
-
-def _frames_of(header: Header) -> list[SourceFrame]:
-    return [SourceFrame(header.path, number, plane) for number, plane in enumerate(header.slices)]
 
 
 def _depth_along(frames: Sequence[SourceFrame]) -> Any:

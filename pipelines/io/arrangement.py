@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from radseg.pipelines.io.slice_steps import steps_of
+from radseg.pipelines.io.straighten import Straightening
 from radseg.pipelines.io.volume import format_mm, too_few_slices
 
 SAME_PLACE_MM = 0.01
 SAME_DIRECTION = 1e-3
-STEP_TOLERANCE_MM = 0.05
-STEP_TOLERANCE_SHARE = 0.01
-TILT_TOLERANCE_DEGREES = 0.1
-TILT_TOLERANCE_MM = 0.1
+SAME_SPACING = 1e-3
+_MOST_GROWTH = 10
 
 Triple = tuple[float, float, float]
 
@@ -45,20 +45,24 @@ class Slice:
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """A regular stack of slices.
+    """The regular grid of a stack of slices.
 
     Attributes:
         order: index of the kept slices, ascending along the normal (row direction × column direction).
         duplicates: (dropped, kept) index pairs of slices at one place; whether their pixels agree is for the caller
             to see.
-        affine_lps: 4×4, (column, row, position in `order`) → LPS in mm.
-        notes: what had to be assumed.
+        affine_lps: 4×4, (column, row, position in `order` or, straightened, plane) → LPS in mm.
+        notes: what had to be assumed or made up.
+        straightening: how a tilted or uneven stack comes onto the grid; None where the slices lie on it.
+        tilt_degrees: between the normal and the line on which the slices lie.
     """
 
     order: tuple[int, ...]
     duplicates: tuple[tuple[int, int], ...]
     affine_lps: npt.NDArray[np.float64]
     notes: tuple[str, ...] = ()
+    straightening: Straightening | None = None
+    tilt_degrees: float = 0.0
 
 
 def arrange(slices: Sequence[Slice], *, min_slices: int = 1) -> Arrangement | str:
@@ -90,26 +94,36 @@ def arrange(slices: Sequence[Slice], *, min_slices: int = 1) -> Arrangement | st
     if len(order) < min_slices:
         return too_few_slices(len(order), min_slices)
 
-    notes: list[str] = []
-    if len(order) == 1:
-        thickness = slices[order[0]].thickness_mm
-        if not thickness or thickness <= 0:
-            thickness = 1.0
-            notes.append("a single slice without SliceThickness: 1 mm assumed")
-        step = normal * thickness
-    else:
-        trouble = _stack_trouble(positions[order], normal)
-        if trouble:
-            return trouble
-        step = (positions[order[-1]] - positions[order[0]]) / (len(order) - 1)
-
     between_rows, between_columns = slices[0].pixel_spacing_mm
     affine_lps = np.eye(4)
     affine_lps[:3, 0] = row * between_columns
     affine_lps[:3, 1] = column * between_rows
-    affine_lps[:3, 2] = step
     affine_lps[:3, 3] = positions[order[0]]
-    return Arrangement(tuple(order), tuple(duplicates), affine_lps, tuple(notes))
+    if len(order) == 1:
+        thickness = slices[order[0]].thickness_mm or 0.0
+        affine_lps[:3, 2] = normal * (thickness if thickness > 0 else 1.0)
+        notes = () if thickness > 0 else ("a single slice without SliceThickness: 1 mm assumed",)
+        return Arrangement(tuple(order), tuple(duplicates), affine_lps, notes)
+
+    steps = steps_of(positions[order], normal)
+    if isinstance(steps, str):
+        return steps
+    affine_lps[:3, 2] = steps.step_mm
+    straightening = None
+    if not steps.is_regular:
+        shape_ij = slices[0].columns, slices[0].rows
+        shift_ij = np.zeros((len(order), 2))
+        if steps.is_tilted:
+            # along the line of the slices: each one's own position is only as exact as it was written
+            whole, share = positions[order[-1]] - positions[order[0]], depth[order] - depth[order[0]]
+            aside_ij = np.array([whole @ row / between_columns, whole @ column / between_rows])
+            shift_ij = np.outer(share / share[-1], aside_ij)
+        straightening = Straightening.of(shape_ij, shift_ij, steps.at, steps.planes)
+        growth = straightening.growth
+        if growth > _MOST_GROWTH:
+            return f"straightened, the series would be {growth:.0f} times as large; split it or resample it first"
+        affine_lps[:3, 3] -= affine_lps[:3, :2] @ straightening.before_ij
+    return Arrangement(tuple(order), tuple(duplicates), affine_lps, steps.notes, straightening, steps.tilt_degrees)
 
 
 def _plane_trouble(slices: Sequence[Slice]) -> str | None:
@@ -122,7 +136,7 @@ def _plane_trouble(slices: Sequence[Slice]) -> str | None:
     spacings = np.array([one.pixel_spacing_mm for one in slices])
     if (spacings <= 0).any():
         return f"PixelSpacing is {format_mm(spacings.min(axis=0))}; it must be positive: export the series again"
-    if np.ptp(spacings, axis=0).max() > 1e-3 * spacings.max():
+    if np.ptp(spacings, axis=0).max() > SAME_SPACING * spacings.max():
         return (
             f"slices of different PixelSpacing ({format_mm(spacings.min(axis=0))} to "
             f"{format_mm(spacings.max(axis=0))}); split the series by PixelSpacing"
@@ -141,53 +155,6 @@ def _plane_trouble(slices: Sequence[Slice]) -> str | None:
             "split the series by ImageOrientationPatient"
         )
     return None
-
-
-def _stack_trouble(positions: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]) -> str | None:
-    """What keeps two or more planes, ordered along the normal, from being an even, upright stack, or None."""
-    whole = positions[-1] - positions[0]
-    along = float(whole @ normal)
-    aside = float(np.linalg.norm(whole - along * normal))
-    tilt = float(np.degrees(np.arctan2(aside, along)))
-    if tilt > TILT_TOLERANCE_DEGREES and aside > TILT_TOLERANCE_MM:
-        return f"gantry tilt of {tilt:.1f}°; resample the series to an upright grid first (for example in 3D Slicer)"
-
-    depth = positions @ normal
-    steps = np.diff(depth)
-    usual = float(
-        np.sort(steps)[(len(steps) - 1) // 2]
-    )  # the lower median: of one short and one long step, the long is odd
-    tolerance = max(STEP_TOLERANCE_MM, STEP_TOLERANCE_SHARE * usual)
-    for index in np.flatnonzero(steps > usual + tolerance):
-        missing = steps[index] / usual - 1
-        if missing > 0.5 and abs(missing - round(missing)) * usual <= tolerance * (1 + round(missing)):
-            near = _place(positions[index] + normal * usual, normal)
-            return (
-                f"missing slice near {near} (step of {steps[index]:.4g} mm where {usual:.4g} mm is usual); "
-                "fetch or export the whole series again"
-            )
-    even = depth[0] + np.arange(len(depth)) * (depth[-1] - depth[0]) / (len(depth) - 1)
-    worst = int(abs(depth - even).argmax())
-    # Positions written with one decimal are off by up to 0.05 mm at the slice and again at the ends of the stack.
-    if abs(depth[worst] - even[worst]) > max(2 * STEP_TOLERANCE_MM, STEP_TOLERANCE_SHARE * usual):
-        return (
-            f"uneven slice steps ({steps.min():.4g} to {steps.max():.4g} mm, worst near "
-            f"{_place(positions[worst], normal)}), a gap or slices of two scans; fetch the whole series or split it"
-        )
-    line = positions[0] + np.outer(np.linspace(0, 1, len(positions)), whole)
-    off_line = positions - line
-    lateral = np.linalg.norm(off_line - np.outer(off_line @ normal, normal), axis=1)
-    if lateral.max() > 2 * STEP_TOLERANCE_MM:
-        near = _place(positions[int(lateral.argmax())], normal)
-        return f"slices shifted sideways by {lateral.max():.3g} mm near {near}; split the series at the shift"
-    return None
-
-
-def _place(position: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]) -> str:
-    """A place as a user would look it up: z for axial slices, else the distance along the normal."""
-    if abs(normal[2]) > 0.9:
-        return f"z = {position[2]:.1f} mm"
-    return f"{float(position @ normal):.1f} mm along the slice normal"
 
 
 def _unit(direction: Triple) -> npt.NDArray[np.float64]:

@@ -1,14 +1,14 @@
 """One DICOM series to one CT volume: which of its files are slices, why others are not, and their HU in place."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.arrangement import Arrangement, Slice, arrange
+from radseg.pipelines.io.arrangement import Arrangement, arrange
 from radseg.pipelines.io.ct_stack import SliceFile, decode_stack
 from radseg.pipelines.io.dicom_header import (
     RADIOGRAPH_MODALITIES,
@@ -18,9 +18,12 @@ from radseg.pipelines.io.dicom_header import (
     read_header,
     unchanged,
 )
+from radseg.pipelines.io.dicom_object import energy_note, no_ct, no_image, object_name
 from radseg.pipelines.io.dicom_pixels import read_dataset, stored_frames
 from radseg.pipelines.io.functional_groups import is_enhanced
-from radseg.pipelines.io.hounsfield import rescale_of
+from radseg.pipelines.io.hounsfield import AIR_HU, rescale_of
+from radseg.pipelines.io.slice_groups import alike, is_stray
+from radseg.pipelines.io.straighten import straighten
 from radseg.pipelines.io.volume import LPS_TO_RAS, Volume
 
 CT_SOP_CLASSES = {
@@ -32,6 +35,8 @@ _SCOUT_WORDS = {"LOCALIZER", "SCOUT", "TOPOGRAM"}
 _HU_TYPES = {"", "HU", "HU_MOD", "US"}
 _HU_ONLY_INTERCEPT = -500.0
 
+_STRAY = "of another size, PixelSpacing or orientation than the other slices (a localizer that isn't marked?)"
+_TAG_TILT_TOLERANCE_DEGREES = 0.5
 _MOST_PIXELS_PER_BYTE = 1000  # more than any compression of real images reaches
 
 
@@ -44,7 +49,7 @@ class Selection:
         set_aside: files that are no slices of the volume, with one reason for each group.
         refusal: why there is no volume; "" when there is one.
         notes: what was corrected.
-        arrangement: of the frames of `files`; None when refused.
+        arrangement: of the frames of `files`, and how they come onto a regular grid; None when refused.
     """
 
     files: tuple[Path, ...] = ()
@@ -62,7 +67,10 @@ def select_slices(headers: Sequence[Header], *, modality: str = "CT", min_slices
         modality: DICOM Modality that is wanted.
         min_slices: the fewest slices that make a volume here.
     """
-    reasons = {header.path: _not_a_slice(header, modality) for header in headers}
+    for header in headers:
+        if header.damage:
+            return Selection(refusal=f"{header.damage} in {header.path.name}; fetch the images again")
+    reasons = {header.path: not_a_slice(header, modality) for header in headers}
     slices = [header for header in headers if not reasons[header.path]]
     if not slices:
         return Selection(refusal=Counter(reasons.values()).most_common(1)[0][0])
@@ -70,34 +78,55 @@ def select_slices(headers: Sequence[Header], *, modality: str = "CT", min_slices
     for header in slices:
         if placed and header not in placed:
             reasons[header.path] = "no ImagePositionPatient, ImageOrientationPatient or PixelSpacing, so not a slice"
-    set_aside = _grouped({path: reason for path, reason in reasons.items() if reason})
+    set_aside = _grouped(reasons)
     if not placed:
         missing = "no ImagePositionPatient, ImageOrientationPatient or PixelSpacing; export the original images"
         return Selection(refusal=missing)
-    for header in placed:
+    if len(placed) > 1 and any(header.frames > 1 for header in placed):
+        return Selection((), set_aside, "several files of which one or more are multi-frame; give each on its own")
+    for header in slices:
         if header.pixel_trouble:
-            which = "" if len(placed) == 1 else f" in {header.path.name}"
+            which = "" if len(slices) == 1 else f" in {header.path.name}"
             return Selection((), set_aside, f"{header.pixel_trouble}{which}; fetch the images again")
 
-    planes: list[Slice] = [one for header in placed for one in header.slices if one is not None]
     owners = [(header, frame) for header in placed for frame in range(header.frames)]
+    planes = [plane for header in placed for plane in header.slices if plane is not None]
+    groups = alike(planes)
+    if placed[0].frames > 1 and len(groups) > 1:
+        sizes = " and ".join(str(len(group)) for group in groups)
+        return Selection(
+            refusal=f"a multi-frame file with {len(groups)} stacks of different size, PixelSpacing or orientation "
+            f"({sizes} frames); split it into one file a stack"
+        )
     arrangement = arrange(planes, min_slices=min_slices)
+    strays = {index for group in groups if is_stray(group, groups[0]) for index in group}
+    if strays:
+        others = [index for index in range(len(planes)) if index not in strays]
+        without = arrange([planes[index] for index in others], min_slices=min_slices)
+        # strays that leave a gap are slices with a wrong tag
+        if isinstance(without, str) or without.straightening is None or without.straightening.planes <= len(others):
+            arrangement = without
+            planes, owners = [planes[index] for index in others], [owners[index] for index in others]
+            kept = {header.path for header, _ in owners}
+            set_aside = _grouped(reasons | {header.path: _STRAY for header in placed if header.path not in kept})
     if isinstance(arrangement, str):
         return Selection((), set_aside, arrangement)
     notes = list(arrangement.notes)
     try:
-        differing = [pair for pair in arrangement.duplicates if not _same_pixels(owners[pair[0]], owners[pair[1]])]
+        differing = _differing(arrangement.duplicates, owners)
     except InputError as error:
         return Selection((), set_aside, str(error))
-    if differing:
-        place = tuple(round(value, 2) for value in planes[differing[0][1]].position_mm)
+    if differing is not None:
+        at_one_place = 1 + sum(kept == differing for _, kept in arrangement.duplicates)
+        place = tuple(round(value, 2) for value in planes[differing].position_mm)
+        what = "frames of a multi-frame file" if owners[differing][0].frames > 1 else "slices"
         return Selection(
-            (),
-            set_aside,
-            f"{len(differing) + 1} slices with different pixels at one position {place}; split the series",
+            (), set_aside, f"{at_one_place} {what} with different pixels at one position {place}; split the series"
         )
     if arrangement.duplicates:
         notes.append(f"{len(arrangement.duplicates)} slices were there twice with the same pixels; one of each is used")
+    notes += _tilt_notes(placed, arrangement)
+    notes += dict.fromkeys(note for header in placed if (note := energy_note(header)))
     files = tuple(dict.fromkeys(owners[index][0].path for index in arrangement.order))
     return Selection(files, set_aside, "", tuple(notes), arrangement)
 
@@ -115,7 +144,8 @@ def read_series(
 
     Returns:
         array (column, row, slice), int16 where HU are whole numbers that it holds, else float32, and the affine of
-        DICOM's image planes, turned to RAS.
+        DICOM's image planes, turned to RAS. A tilted or uneven series is resampled to an upright, regular grid, with a
+        note for what was done; HU stay of the type that they had, rounded if int16.
 
     Raises:
         InputError: the files make no volume, or pixels can't be decoded.
@@ -124,8 +154,11 @@ def read_series(
     known = {header.path: header for header in headers if unchanged(header)}
     read = [known.get(path) or read_header(path) for path in files]
     found = [header for header in read if header is not None]
-    if not found:
-        raise InputError(f"{source}: not readable as DICOM; fetch the file again")
+    for path, header in zip(files, read, strict=True):
+        if header is None:
+            raise InputError(f"{path}: not readable as DICOM; fetch the file again")
+    if len({header.series_uid for header in found}) > 1:
+        raise InputError(f"{source}: files of several series, or changed since they were found; run again")
     selection = select_slices(found, modality=modality, min_slices=min_slices)
     if selection.arrangement is None:
         raise InputError(f"{source}: {selection.refusal}")
@@ -140,6 +173,12 @@ def read_series(
     else:
         slices = [SliceFile(path, {0: place}) for place, path in enumerate(selection.files)]
     stack_kji, stack_notes = decode_stack(slices, (len(order), first.rows, first.columns))
+    for header in found:
+        if not unchanged(header):
+            raise InputError(f"{header.path}: changed while it was read; run again")
+    straightening = selection.arrangement.straightening
+    if straightening is not None:
+        stack_kji = straighten(stack_kji, straightening, AIR_HU)
     notes = (
         *selection.notes,
         *(f"{len(paths)} files set aside: {reason}" for paths, reason in selection.set_aside),
@@ -148,11 +187,14 @@ def read_series(
     return Volume(stack_kji.transpose(2, 1, 0), LPS_TO_RAS @ selection.arrangement.affine_lps, "HU", notes)
 
 
-def _not_a_slice(header: Header, modality: str) -> str:
+def not_a_slice(header: Header, modality: str) -> str:
     """Why a file can't be a slice of the wanted volume; "" when it can."""
     if header.modality and header.modality != modality:
         remedy = "; give a radiograph to an X-ray bundle" if header.modality in RADIOGRAPH_MODALITIES else ""
-        return f"Modality {header.modality}, expected {modality}{remedy}"
+        kind = f" ({object_name(header.sop_class)})" if no_image(header) and object_name(header.sop_class) else ""
+        return f"Modality {header.modality}{kind}, expected {modality}{remedy}"
+    if modality == "CT" and no_ct(header) and header.samples_per_pixel == 1:
+        return no_ct(header)
     looks_like_ct = header.sop_class in CT_SOP_CLASSES or (header.rescale_intercept or 0) < _HU_ONLY_INTERCEPT
     if not header.modality and not (modality == "CT" and looks_like_ct):
         return f"no Modality and nothing that shows it is {modality}; set Modality if it is"
@@ -170,11 +212,33 @@ def _not_a_slice(header: Header, modality: str) -> str:
     return ""
 
 
-def _grouped(reasons: dict[Path, str]) -> tuple[tuple[tuple[Path, ...], str], ...]:
+def _grouped(reasons: Mapping[Path, str]) -> tuple[tuple[tuple[Path, ...], str], ...]:
     return tuple(
         (tuple(path for path in sorted(reasons) if reasons[path] == reason), reason)
-        for reason in sorted(set(reasons.values()))
+        for reason in sorted(set(reasons.values()) - {""})
     )
+
+
+def _tilt_notes(headers: Sequence[Header], arrangement: Arrangement) -> list[str]:
+    """What is to be said where GantryDetectorTilt isn't what the positions show, which is what counts."""
+    if len(arrangement.order) == 1:
+        return []
+    said = {abs(one.gantry_tilt_degrees) for one in headers if one.gantry_tilt_degrees is not None}
+    wrong = [tilt for tilt in said if abs(tilt - arrangement.tilt_degrees) > _TAG_TILT_TOLERANCE_DEGREES]
+    if not wrong:
+        return []
+    return [
+        f"GantryDetectorTilt says {max(wrong):.1f}°, the slices' positions {arrangement.tilt_degrees:.1f}°: "
+        "the positions are used"
+    ]
+
+
+def _differing(pairs: Sequence[tuple[int, int]], owners: Sequence[tuple[Header, int]]) -> int | None:
+    """The kept slice of the first pair (dropped, kept) at one place whose pixels differ, or None."""
+    for dropped, kept in pairs:
+        if not _same_pixels(owners[dropped], owners[kept]):
+            return kept
+    return None
 
 
 def _same_pixels(one: tuple[Header, int], other: tuple[Header, int]) -> bool:

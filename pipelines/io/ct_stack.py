@@ -68,6 +68,8 @@ def decode_stack(files: Sequence[SliceFile], shape_kji: tuple[int, int, int]) ->
         hu, padding = to_hu(frame.stored, replace(frame.rescale, mirror=mirror))
         if hu.dtype == np.float32 and stack.dtype == np.int16:
             stack = stack.astype(np.float32)
+        if hu.shape != shape_kji[1:]:
+            raise InputError(f"{files[0].path.parent}: a slice of {hu.shape} pixels among others of {shape_kji[1:]}")
         stack[frame.place] = hu
         padded += padding
     if padded:

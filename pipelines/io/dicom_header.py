@@ -1,5 +1,6 @@
 """What a DICOM file says about itself, read without its pixels."""
 
+import contextlib
 import os
 import threading
 import warnings
@@ -9,31 +10,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import pydicom
 import pydicom.config
+from pydicom.filereader import read_partial
 
 from radseg.pipelines.io.arrangement import Slice
-from radseg.pipelines.io.functional_groups import frame_attribute
+from radseg.pipelines.io.dicom_stream import dicom_stream
+from radseg.pipelines.io.dicom_values import Values, numbers, words
+from radseg.pipelines.io.functional_groups import frame_attribute, frames_told_of, is_enhanced, values_of_frames
+from radseg.pipelines.io.pixel_element import claims_trouble, pixel_element_trouble
+from radseg.pipelines.io.volume import first_line
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SCREEN_WORDS = {"SCREEN SAVE", "SCREENSHOT", "DOSE_INFO"}
 RADIOGRAPH_MODALITIES = ("DX", "CR", "RG")
 """Projection radiographs in PS3.3 C.7.3.1.1.1: digital, computed, and digitised film."""
-DEFLATED = ("1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.8.1")
 _KEYWORDS = [
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "ImageType"),
+    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber", "Modality"),
+    *("ImageType", "GantryDetectorTilt", "TemporalPositionIdentifier"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PixelRepresentation", "BitsAllocated"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("RescaleIntercept", "RescaleSlope", "RescaleType", "PhotometricInterpretation"),
+    *("RescaleIntercept", "RescaleSlope", "RescaleType", "PhotometricInterpretation", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
-# The pixel elements (7FE0,0010), (7FE0,0009) and (7FE0,0008) as they stand in little- and big-endian files.
-_PIXEL_TAGS = {
-    *(bytes([0xE0, 0x7F, element, 0x00]) for element in (0x10, 0x09, 0x08)),
-    *(bytes([0x7F, 0xE0, 0x00, element]) for element in (0x10, 0x09, 0x08)),
-}
+_MOST_MM = 1e6
+_MOST_SIDE = 65_535
+_IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "ImageType")
+_IDENTITY_TAGS = [pydicom.tag.Tag(keyword) for keyword in _IDENTITY]
 
 
 @dataclass(frozen=True)
@@ -46,16 +50,24 @@ class Header:
         instance_uid: SOPInstanceUID, None when absent or empty.
         sop_class: SOPClassUID, "" when absent.
         modality: Modality, "" when absent.
-        image_type: ImageType, and FrameType of the first frame when there is one, in capitals.
+        image_type: ImageType, and the words of every frame's FrameType, in capitals.
         rows, columns: 0 when the file is no image.
         frames: NumberOfFrames, 1 when absent.
         samples_per_pixel: 3 for colour.
         photometric: PhotometricInterpretation, "" when absent.
-        slices: where each frame lies; None for a frame without position, orientation or spacing.
+        slices: where each frame lies; None for a frame without position, orientation or spacing. Empty where
+            NumberOfFrames can't be true.
         rescale_intercept: of the first frame, None when absent.
-        rescale_type: RescaleType of the first frame, "" when absent.
-        pixel_trouble: "" when the pixel data is there and whole.
+        rescale_type: RescaleType, "" when absent; of frames that differ all of them, as in "HU, Z_EFF".
+        pixel_trouble: "" when the header is sound and the pixel data there and whole.
         file_state: the file's size in bytes and time of change in ns when this was read.
+        study_uid: StudyInstanceUID, None when absent or empty.
+        acquisition_number: AcquisitionNumber, None when absent or no whole number.
+        temporal_position: TemporalPositionIdentifier, None when absent or no whole number.
+        gantry_tilt_degrees: GantryDetectorTilt, of the first frame in an enhanced image; None when absent.
+        pixel_keyword: "PixelData", "FloatPixelData" or "DoubleFloatPixelData"; "" when there is none.
+        modality_lut: whether a table (ModalityLUTSequence) stands for the rescale.
+        damage: "" when the header could be read, else what is broken in it; the rest may be wrong or missing then.
     """
 
     path: Path
@@ -74,6 +86,13 @@ class Header:
     rescale_type: str
     pixel_trouble: str
     file_state: tuple[int, int]
+    study_uid: str | None = None
+    acquisition_number: int | None = None
+    temporal_position: int | None = None
+    gantry_tilt_degrees: float | None = None
+    pixel_keyword: str = "PixelData"
+    modality_lut: bool = False
+    damage: str = ""
 
 
 def looks_like_dicom(path: Path) -> bool:
@@ -92,21 +111,25 @@ def looks_like_dicom(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Header | None:
-    """The file's header; None when it can't be parsed as DICOM or is a DICOMDIR.
+    """The file's header; None when it isn't DICOM or is a DICOMDIR.
+
+    A file that starts as DICOM does and is broken further on has a header that says so.
 
     Raises:
         OSError: the file can't be opened.
     """
     with path.open("rb") as file, quiet_pydicom():
         state = _file_state(os.fstat(file.fileno()))
+        starts_as_dicom = file.read(132)[128:] == b"DICM"
+        file.seek(0)
         try:
-            dataset = pydicom.dcmread(file, force=True, stop_before_pixels=True, specific_tags=_KEYWORDS)
-            trouble = _pixel_trouble(file, dataset, path, state[0])
-            return _header(path, dataset, trouble, state)
-        except OSError:
-            raise
-        except Exception:  # pydicom has no single error for a damaged file
-            return None
+            stream = dicom_stream(file)
+            dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_KEYWORDS)
+            return _header(path, dataset, stream, state, None if stream is not file else state[0], starts_as_dicom)
+        except Exception as error:  # pydicom has no single error for a damaged file
+            if not starts_as_dicom:
+                return None
+            return _broken_header(path, file, state, f"its header can't be read ({first_line(error)[:100]})")
 
 
 class _Quiet:
@@ -145,18 +168,6 @@ def quiet_pydicom() -> Iterator[None]:
         _QUIET.leave()
 
 
-def numbers(value: Any, count: int) -> tuple[float, ...] | None:
-    """A DICOM value as that many finite floats, or None."""
-    if value is None or value == "":
-        return None
-    values = value if isinstance(value, pydicom.multival.MultiValue | list | tuple) else [value]
-    try:
-        floats = tuple(float(one) for one in values)
-    except (TypeError, ValueError):
-        return None
-    return floats if len(floats) == count and np.isfinite(floats).all() else None
-
-
 def unchanged(header: Header) -> bool:
     """Whether the file has the size and time of change that it had when its header was read."""
     try:
@@ -169,48 +180,128 @@ def _file_state(status: os.stat_result) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _header(path: Path, dataset: Any, pixel_trouble: str, file_state: tuple[int, int]) -> Header | None:
+def _header(
+    path: Path, dataset: Any, stream: BinaryIO, state: tuple[int, int], end: int | None, starts_as_dicom: bool
+) -> Header | None:
+    values = Values(dataset)
     meta = getattr(dataset, "file_meta", None) or {}
-    sop_class = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
-    if sop_class == MEDIA_DIRECTORY or not (sop_class or dataset.get("Rows") or dataset.get("Modality")):
+    sop_class = values.text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID") or "")
+    modality = values.text("Modality").upper()
+    if sop_class == MEDIA_DIRECTORY:
         return None
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    enhanced = "SharedFunctionalGroupsSequence" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
-    frame_type = frame_attribute(dataset, 0, "CTImageFrameTypeSequence", "FrameType") or ()
-    intercept = dataset.get("RescaleIntercept")
-    rescale_type = dataset.get("RescaleType")
-    if enhanced:
+    rows, columns = (values.whole(keyword, 0, _MOST_SIDE) for keyword in ("Rows", "Columns"))
+    if not (sop_class or rows or modality):
+        return _broken_header(path, None, state, "its header is cut off") if starts_as_dicom else None
+    frames = values.whole("NumberOfFrames", 1, 1 << 40)
+    samples = values.whole("SamplesPerPixel", 1, _MOST_SIDE)
+    image = {"Rows": rows, "Columns": columns, "NumberOfFrames": frames, "SamplesPerPixel": samples}
+    image["BitsAllocated"] = values.whole("BitsAllocated", 0, 64)
+    syntax = pydicom.uid.UID(str(meta.get("TransferSyntaxUID") or ""))
+    encapsulated = syntax.is_transfer_syntax and syntax.is_encapsulated
+    implicit, little = dataset.original_encoding
+    pixels = pixel_element_trouble(stream, (bool(implicit), little is not False), image, encapsulated, end)
+    claims = claims_trouble(rows, columns, frames, state[0])
+    slices = () if claims and frames > 1 else _slices(values, frames, rows, columns)
+    intercept, types, frame_types = values.of("RescaleIntercept", matters=False), [values.of("RescaleType")], []
+    tilt, acquisition = (values.of(keyword, matters=False) for keyword in ("GantryDetectorTilt", "AcquisitionNumber"))
+    if is_enhanced(dataset):
         intercept = frame_attribute(dataset, 0, "PixelValueTransformationSequence", "RescaleIntercept")
-        rescale_type = frame_attribute(dataset, 0, "PixelValueTransformationSequence", "RescaleType")
-    floats = numbers(intercept, 1)
+        types = list(values_of_frames(dataset, "PixelValueTransformationSequence", "RescaleType"))
+        frame_types = [*values_of_frames(dataset, "CTImageFrameTypeSequence", "FrameType")]
+        tilt_of_frame = frame_attribute(dataset, 0, "CTGeometrySequence", "GantryDetectorTilt")
+        tilt = tilt if tilt_of_frame is None else tilt_of_frame
+        acquisition = frame_attribute(dataset, 0, "FrameContentSequence", "FrameAcquisitionNumber") or acquisition
+    if not (rows and columns) and _is_of_an_image(sop_class):
+        values.damage = values.damage or "no Rows or Columns, so no image"
+    intercepts, tilts = (numbers(value, 1) for value in (intercept, tilt))
+    said = dict.fromkeys(" ".join(words(one)) for one in types if one)
+    of_frames = dict.fromkeys(word for one in frame_types for word in words(one))
     return Header(
         path=path,
-        series_uid=str(dataset.get("SeriesInstanceUID") or "").strip() or None,
-        instance_uid=str(dataset.get("SOPInstanceUID") or "").strip() or None,
+        series_uid=values.text("SeriesInstanceUID") or None,
+        instance_uid=values.text("SOPInstanceUID") or None,
         sop_class=sop_class,
-        modality=str(dataset.get("Modality") or "").strip().upper(),
-        image_type=(*_words(dataset.get("ImageType")), *_words(frame_type)),
-        rows=int(dataset.get("Rows") or 0),
-        columns=int(dataset.get("Columns") or 0),
+        modality=modality,
+        image_type=(*words(values.of("ImageType")), *of_frames),
+        rows=rows,
+        columns=columns,
         frames=frames,
-        samples_per_pixel=int(dataset.get("SamplesPerPixel") or 1),
-        photometric=str(dataset.get("PhotometricInterpretation") or "").strip().upper(),
-        slices=tuple(_slice(dataset, frame if enhanced else None) for frame in range(frames)),
-        rescale_intercept=floats[0] if floats else None,
-        rescale_type=str(rescale_type or "").strip().upper(),
-        pixel_trouble=pixel_trouble,
-        file_state=file_state,
+        samples_per_pixel=samples,
+        photometric=values.text("PhotometricInterpretation").upper(),
+        slices=slices,
+        rescale_intercept=intercepts[0] if intercepts else None,
+        rescale_type=", ".join(said),
+        pixel_trouble=values.damage or claims or pixels[1],
+        file_state=state,
+        study_uid=values.text("StudyInstanceUID") or None,
+        acquisition_number=_whole(acquisition),
+        temporal_position=_whole(values.of("TemporalPositionIdentifier", matters=False)),
+        gantry_tilt_degrees=tilts[0] if tilts else None,
+        pixel_keyword=pixels[0],
+        modality_lut=bool(values.of("ModalityLUTSequence")),
+        damage=values.damage,
     )
 
 
-def _slice(dataset: Any, frame: int | None) -> Slice | None:
-    def value(sequence: str, keyword: str) -> Any:
-        return dataset.get(keyword) if frame is None else frame_attribute(dataset, frame, sequence, keyword)
+def _whole(value: Any) -> int | None:
+    """A value as a whole number; None where it isn't one."""
+    found = numbers(value, 1)
+    return int(found[0]) if found and found[0].is_integer() else None
 
-    position = numbers(value("PlanePositionSequence", "ImagePositionPatient"), 3)
-    orientation = numbers(value("PlaneOrientationSequence", "ImageOrientationPatient"), 6)
-    spacing = numbers(value("PixelMeasuresSequence", "PixelSpacing"), 2)
-    thickness = numbers(value("PixelMeasuresSequence", "SliceThickness"), 1)
+
+def _is_of_an_image(sop_class: str) -> bool:
+    """Whether a SOP class is one of the standard's for images."""
+    uid = pydicom.uid.UID(sop_class)
+    return not uid.is_private and "Image" in uid.name
+
+
+def _broken_header(path: Path, file: BinaryIO | None, state: tuple[int, int], damage: str) -> Header:
+    """What can be said of a broken file: its series, if the break is behind that."""
+    values, until = Values(pydicom.Dataset()), pydicom.tag.Tag("Rows")
+    if file is not None:
+        file.seek(0)
+        with contextlib.suppress(Exception):
+            values.dataset = read_partial(
+                dicom_stream(file), lambda tag, vr, length: tag >= until, force=True, specific_tags=_IDENTITY_TAGS
+            )
+    sop_class, modality = values.text("SOPClassUID"), values.text("Modality").upper()
+    series, instance, study = (
+        values.text(keyword) or None for keyword in ("SeriesInstanceUID", "SOPInstanceUID", "StudyInstanceUID")
+    )
+    image_type = words(values.of("ImageType"))
+    return Header(
+        path, series, instance, sop_class, modality, image_type, 0, 0, 1, 1, "", (None,), None, "", damage, state,
+        study, pixel_keyword="", damage=damage,
+    )  # fmt: skip
+
+
+def _slices(values: Values, frames: int, rows: int, columns: int) -> tuple[Slice | None, ...]:
+    """Where each frame lies; those that have no groups of their own lie at one place."""
+    if not is_enhanced(values.dataset):
+        return (_slice(values, None, rows, columns),) * frames
+    own = min(frames, frames_told_of(values.dataset))
+    told = [_slice(values, frame, rows, columns) for frame in range(own)]
+    return (*told, *((_slice(values, own, rows, columns),) * (frames - own) if own < frames else ()))
+
+
+def _slice(values: Values, frame: int | None, rows: int, columns: int) -> Slice | None:
+    def found(sequence: str, keyword: str, count: int) -> tuple[float, ...] | None:
+        value = values.of(keyword) if frame is None else frame_attribute(values.dataset, frame, sequence, keyword)
+        lengths = numbers(value, count)
+        if value and (lengths is None or max(map(abs, lengths)) > _MOST_MM):
+            values.spoilt(keyword)
+            return None
+        return lengths
+
+    position = found("PlanePositionSequence", "ImagePositionPatient", 3)
+    orientation = found("PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    spacing = found("PixelMeasuresSequence", "PixelSpacing", 2)
+    thickness = numbers(
+        values.of("SliceThickness", matters=False)
+        if frame is None
+        else frame_attribute(values.dataset, frame, "PixelMeasuresSequence", "SliceThickness"),
+        1,
+    )
     if position is None or orientation is None or spacing is None:
         return None
     return Slice(
@@ -218,29 +309,7 @@ def _slice(dataset: Any, frame: int | None) -> Slice | None:
         row_direction=(orientation[0], orientation[1], orientation[2]),
         column_direction=(orientation[3], orientation[4], orientation[5]),
         pixel_spacing_mm=(spacing[0], spacing[1]),
-        rows=int(dataset.get("Rows") or 0),
-        columns=int(dataset.get("Columns") or 0),
-        thickness_mm=thickness[0] if thickness else None,
+        rows=rows,
+        columns=columns,
+        thickness_mm=thickness[0] if thickness and thickness[0] < _MOST_MM else None,
     )
-
-
-def _pixel_trouble(file: BinaryIO, dataset: Any, path: Path, size: int) -> str:
-    """What is wrong with the pixel element that reading stopped before; "" when nothing is."""
-    syntax = str((getattr(dataset, "file_meta", None) or {}).get("TransferSyntaxUID") or "")
-    if syntax in DEFLATED:
-        return "" if "PixelData" in pydicom.dcmread(path, specific_tags=["PixelData"]) else "no PixelData"
-    element = file.read(12)
-    if element[:4] not in _PIXEL_TAGS:
-        return "no PixelData"
-    little = element[0] == 0xE0
-    explicit = element[4:6].isalpha()
-    length = int.from_bytes(element[8:12] if explicit else element[4:8], "little" if little else "big")
-    there = size - file.tell() + (0 if explicit else 4)
-    return "PixelData cut off" if length != 0xFFFFFFFF and there < length else ""
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    if not value:
-        return ()
-    values = [value] if isinstance(value, str) else value
-    return tuple(str(word).strip().upper() for word in values)

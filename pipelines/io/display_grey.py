@@ -8,7 +8,8 @@ import numpy.typing as npt
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut
 
-from radseg.pipelines.io.dicom_header import numbers, quiet_pydicom
+from radseg.pipelines.io.dicom_header import quiet_pydicom
+from radseg.pipelines.io.dicom_values import numbers
 from radseg.pipelines.io.hounsfield import padding_range
 from radseg.pipelines.io.lookup_table import LookupTable, lookup_table
 

@@ -1,195 +1,167 @@
 """The images in files, folders and zips: what each file is, which DICOM files belong together, what is refused."""
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.archive import UnpackedFolder, unpack
+from radseg.pipelines.io.archive import unpack
 from radseg.pipelines.io.ct_series import select_slices
 from radseg.pipelines.io.dicom_header import Header, looks_like_dicom, read_header
-from radseg.pipelines.io.itk_image import SUFFIXES as ITK_SUFFIXES
+from radseg.pipelines.io.image_case import KIND_BY_SUFFIX, SAID, Case, InputKind, Refusal, Search
+from radseg.pipelines.io.in_turn import InTurn
 from radseg.pipelines.io.itk_image import image_files
 from radseg.pipelines.io.radiograph import radiograph_trouble, wants_radiographs
-from radseg.pipelines.io.volume import too_few_slices
+from radseg.pipelines.io.stacks import stacks_of
+from radseg.pipelines.io.volume import first_line, too_few_slices
+from radseg.pipelines.io.walk import Trouble, Visit, Walk
+
+__all__ = ["Case", "InputKind", "Refusal", "Search", "find_images"]
+
+_LATE = (
+    "more files of a series whose others were taken already, with files of other series between them: unless they are "
+    "copies, its case is incomplete; put its files into one folder, or give its folders one after the other"
+)
+_Found = Refusal | Case | tuple[Path, str] | list[Header]
+"""What was met: also a file with its kind, or with "zip", and the files of a series."""
 
 
-class InputKind(StrEnum):
-    """The kinds of image that can be read."""
-
-    DICOM = "dicom"
-    NIFTI = "nifti"
-    ITK = "itk"
-    PNG = "png"
-    JPEG = "jpeg"
-
-
-_SAID = {
-    InputKind.DICOM: "DICOM series",
-    InputKind.NIFTI: "NIfTI",
-    InputKind.ITK: "NRRD or MHA",
-    InputKind.PNG: "PNG",
-    InputKind.JPEG: "JPEG",
-}
-_KIND_BY_SUFFIX = {
-    ".nii": InputKind.NIFTI,
-    ".nii.gz": InputKind.NIFTI,
-    **dict.fromkeys(ITK_SUFFIXES, InputKind.ITK),
-    ".png": InputKind.PNG,
-    ".jpg": InputKind.JPEG,
-    ".jpeg": InputKind.JPEG,
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One image to work on.
-
-    Attributes:
-        name: the file's stem or, for DICOM, the first 12 hex digits of SHA-256 of the SeriesInstanceUID (of a
-            radiograph, the SOPInstanceUID); unique in one discovery.
-        kind: what its files are.
-        files: all files that it is read from; one per slice in slice order for a DICOM series.
-        source: what the user would call it: the file, the series' folder or the zip.
-        series_uid: SeriesInstanceUID of a DICOM case.
-        notes: what was corrected when choosing the files.
-        unpacked: keeps the folder of an unpacked zip alive.
-        instance_uid: SOPInstanceUID of a radiograph in DICOM.
-        headers: of the files of a DICOM series, so that reading needn't look into each again.
-    """
-
-    name: str
-    kind: InputKind
-    files: tuple[Path, ...]
-    source: Path
-    series_uid: str | None = None
-    notes: tuple[str, ...] = ()
-    unpacked: UnpackedFolder | None = field(default=None, repr=False, compare=False)
-    instance_uid: str | None = None
-    headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An input, or files of one, that can't be used, and why in one line."""
-
-    source: Path
-    reason: str
-    series_uid: str | None = None
-
-
-@dataclass(frozen=True)
-class Search:
-    """What is looked for, the same for every input.
-
-    Attributes:
-        modality: DICOM Modality that a series must have; "DX" is every kind of radiograph (DX, CR, RG), each image of
-            which is a case of its own.
-        min_slices: the fewest slices that make a case.
-        series: SeriesInstanceUID of the only series to take, None for all.
-        accepts: kinds of image to take.
-        exclude: a folder that isn't looked into, such as the one that results are written to.
-    """
-
-    modality: str = "CT"
-    min_slices: int = 1
-    series: str | None = None
-    accepts: frozenset[InputKind] = frozenset(InputKind)
-    exclude: Path | None = None
-
-    @property
-    def said(self) -> str:
-        """The kinds in words."""
-        said = {**_SAID, InputKind.DICOM: "DICOM radiograph"} if wants_radiographs(self.modality) else _SAID
-        return ", ".join(said[kind] for kind in InputKind if kind in self.accepts)
-
-
-def find_images(roots: Sequence[Path], search: Search) -> Iterator[Case | Refusal]:
+def find_images(
+    roots: Sequence[Path], search: Search, on_progress: Callable[[float], None] | None = None
+) -> Iterator[Case | Refusal]:
     """Find cases, whose names may still collide, in the order in which the first file of each is met.
 
+    The search streams: a folder is listed and its files are opened when its turn comes (`Walk`: its files, then its
+    subfolders, numbers in their names counting as numbers), and what it holds is handed on as soon as it is known to
+    be whole. A DICOM series is when one more folder with images was read and had no file of it (`InTurn`). Files of
+    it that turn up even later, between which other series lie, are a refusal that says so. A single folder is read
+    whole before the series in it are known: a huge one costs time and memory for the headers of all its files.
+    A radiograph is a case of its own and waits for nothing.
+
+    Args:
+        roots: files, folders and zips.
+        search: what is looked for.
+        on_progress: called before each case or refusal with the share of the search, 0 to 1, that lies behind.
+
     Raises:
-        InputError: at once, when an input doesn't exist.
+        InputError: at once, when an input doesn't exist or can't be reached.
     """
     for root in roots:
-        if not root.exists():
-            raise InputError(f"{root}: no such file or folder; check the path")
-    return _find(roots, search)
+        try:
+            root.stat()
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM):
+                raise InputError(f"{root}: can't be read ({error.strerror}); check its permissions") from error
+            raise InputError(f"{root}: no such file or folder; check the path") from error
+    return _Finder(search, on_progress).run(roots)
 
 
-def _find(roots: Sequence[Path], search: Search, *, in_zip: bool = False) -> Iterator[Case | Refusal]:
-    """Cases and refusals in the order in which the first file of each is met."""
-    met: list[Refusal | tuple[Path, InputKind] | list[Header] | Path] = []  # a bare path is a zip
-    series: dict[str, list[Header]] = {}
-    seen: set[Path] = set()
-    for root in roots:
-        usable = False
-        for path in _files(root, search.exclude):
-            what = _recognise(path, path == root, search)
-            if what is None or (what == "zip" and in_zip):
+class _Finder:
+    """One search on its way: what was met waits here until it can be handed on."""
+
+    def __init__(
+        self, search: Search, on_progress: Callable[[float], None] | None = None, *, in_zip: bool = False
+    ) -> None:
+        self.search = search
+        self.on_progress = on_progress
+        self.in_zip = in_zip
+        self.waiting = InTurn[_Found]()
+        self.late: set[str] = set()
+        self.behind = 0.0
+
+    def run(self, roots: Sequence[Path]) -> Iterator[Case | Refusal]:
+        for root, visits in groupby(Walk(roots, self.search.exclude), key=lambda visit: visit.root):
+            usable = root is None
+            for visit in visits:
+                usable = usable or visit.passed_over
+                for share in self._met(visit):
+                    usable = True
+                    yield from self._handed_on(visit.start + (visit.stop - visit.start) * share)
+                yield from self._handed_on(visit.stop)
+            if not usable and root is not None:
+                self.waiting.add(Refusal(root, f"no {self.search.said} found in {root}; check the folder"))
+        self.waiting.search_ends()
+        yield from self._handed_on(1.0)
+
+    def _met(self, visit: Visit) -> Iterator[float]:
+        """Puts what a folder holds among the waiting; yields, for each thing, the share of its files behind."""
+        late: dict[str, Header] = {}
+        unfit: dict[tuple[str | None, str], list[Path]] = {}
+        for trouble in _troubles(visit):
+            self.waiting.add(Refusal(trouble.path, trouble.reason))
+            yield 0.0
+        for number, path in enumerate(visit.files, start=1):
+            what = _recognise(path, visit.root is None, self.search)
+            if what is None or (what == "zip" and self.in_zip):
                 continue
-            usable = True
-            if path.resolve() in seen:
-                continue
-            seen.add(path.resolve())
             if isinstance(what, Refusal):
-                met.append(what)
-            elif what == "zip":
-                met.append(path)
-            elif isinstance(what, InputKind):
-                met.append((path, what))
+                self.waiting.add(what)
+            elif isinstance(what, str):
+                self.waiting.add((path, what))
+            elif wants_radiographs(self.search.modality):
+                trouble_with_it = radiograph_trouble(what)
+                if trouble_with_it:
+                    unfit.setdefault((what.series_uid, trouble_with_it), []).append(path)
+                else:
+                    self.waiting.add(_from_radiograph(what))
             elif what.frames > 1:
-                met.append([what])
+                self.waiting.add([what])
             else:
-                members = series.setdefault(what.series_uid or f"in {path.parent}", [])
-                if not members:
-                    met.append(members)
-                members.append(what)
-        if not usable:
-            met.append(Refusal(root, f"no {search.said} found in {root}; check the folder"))
-    for one in met:
-        if isinstance(one, Refusal):
-            if search.series is None:
+                series = what.series_uid or f"in {path.parent}"
+                if not self.waiting.add_file(series, what):
+                    late.setdefault(series, what)
+            yield number / len(visit.files)
+        for (uid, reason), paths in unfit.items():  # those of one series that are refused for one reason, one refusal
+            self.waiting.add(Refusal(_common_source(paths), reason, uid))
+        for series in [series for series in late if series not in self.late]:
+            self.waiting.add(Refusal(late[series].path.parent, _LATE, late[series].series_uid))
+        self.late |= late.keys()
+        self.waiting.folder_ends()
+
+    def _handed_on(self, reached: float) -> Iterator[Case | Refusal]:
+        for found in self.waiting.take():
+            # each of those that waited is an equal part of what was walked
+            self.behind += (reached - self.behind) / (len(self.waiting) + 1)
+            for one in _cases(found, self.search):
+                if self.on_progress is not None:
+                    self.on_progress(self.behind)
                 yield one
-        elif isinstance(one, list):
-            if search.series in (None, one[0].series_uid):
-                yield from _from_series(one, search)
-            else:
-                yield Refusal(one[0].path, "another series was asked for", one[0].series_uid)
-        elif isinstance(one, tuple):
-            if search.series is None:
-                yield _from_file(*one, search)
+
+
+def _troubles(visit: Visit) -> Iterator[Trouble]:
+    yield from visit.troubles
+    for path in visit.broken_links:
+        if path.name.lower().endswith((*KIND_BY_SUFFIX, ".dcm", ".ima", ".zip")):
+            yield Trouble(path, "a link to nothing; fetch the file that it leads to")
+
+
+def _cases(found: _Found, search: Search) -> Iterator[Case | Refusal]:
+    """What was met as cases and refusals; only DICOM and zips can hold the series that was asked for."""
+    if isinstance(found, list):
+        if search.series in (None, found[0].series_uid):
+            yield from _from_series(found, search)
         else:
-            yield from _from_zip(one, search)
-
-
-def _files(root: Path, exclude: Path | None) -> Iterator[Path]:
-    """The root itself, or what lies below it but hidden files and results, sorted; linked folders are entered once."""
-    if root.is_file():
-        yield root
-        return
-    entered: set[Path] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
-        here = Path(folder)
-        if here.resolve() in entered:
-            below.clear()
-            continue
-        entered.add(here.resolve())
-        below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-        if exclude is not None:
-            below[:] = [name for name in below if (here / name).resolve() != exclude.resolve()]
-        if {"statistics.json", "preview.png"}.issubset(names):
-            continue  # the results of a case, not images
-        yield from (here / name for name in sorted(names) if not name.startswith(".") and (here / name).is_file())
+            yield Refusal(found[0].path, "another series was asked for", found[0].series_uid)
+    elif isinstance(found, tuple):
+        path, kind = found
+        if kind == "zip":
+            yield from _from_zip(path, search)
+        elif search.series is None:
+            yield _from_file(path, InputKind(kind), search)
+    elif search.series is None or found.series_uid is not None:
+        yield found
 
 
 def _recognise(path: Path, named: bool, search: Search) -> Header | InputKind | Literal["zip"] | Refusal | None:
     """What a file is: a DICOM header, the kind of another image, a zip, refused, or None to pass it over."""
     lower = path.name.lower()
-    kind = next((kind for suffix, kind in _KIND_BY_SUFFIX.items() if lower.endswith(suffix)), None)
+    kind = next((kind for suffix, kind in KIND_BY_SUFFIX.items() if lower.endswith(suffix)), None)
     if lower.endswith(".zip"):
         return "zip"
     header: Header | None = None
@@ -207,7 +179,7 @@ def _recognise(path: Path, named: bool, search: Search) -> Header | InputKind | 
             return Refusal(path, reason)
         kind = InputKind.DICOM
     if kind not in search.accepts:
-        return Refusal(path, f"{_SAID[kind]} isn't taken here; give {search.said}") if named else None
+        return Refusal(path, f"{SAID[kind]} isn't taken here; give {search.said}") if named else None
     return header or kind
 
 
@@ -218,43 +190,37 @@ def _from_file(path: Path, kind: InputKind, search: Search) -> Case | Refusal:
         files = image_files(path) if kind == InputKind.ITK else (path,)
     except InputError as error:
         return Refusal(path, str(error).removeprefix(f"{path}: "))
+    except (OSError, ValueError) as error:
+        return Refusal(path, f"can't be read ({first_line(error)}); check its permissions and its header")
     lower = path.name.lower()
-    suffix = next(suffix for suffix in _KIND_BY_SUFFIX if lower.endswith(suffix))
-    return Case(path.name[: -len(suffix)], kind, files, path)
+    suffix = next(suffix for suffix in KIND_BY_SUFFIX if lower.endswith(suffix))
+    return Case(_printable(path.name[: -len(suffix)]), kind, files, path)
 
 
 def _from_series(headers: Sequence[Header], search: Search) -> Iterator[Case | Refusal]:
+    """Each stack of a series a case, all of one name."""
     uid = headers[0].series_uid
-    if wants_radiographs(search.modality):
-        yield from _from_radiographs(headers)
-        return
-    selection = select_slices(headers, modality=search.modality, min_slices=search.min_slices)
-    source = _common_source([header.path for header in headers])
-    for paths, reason in selection.set_aside:
-        many = f"{len(paths)} files of the series set aside: " if len(paths) > 1 else ""
-        yield Refusal(_common_source(paths), many + reason, uid)
-    if selection.refusal:
-        yield Refusal(source, selection.refusal, uid)
-    else:
-        name = hashlib.sha256((uid or source.name).encode()).hexdigest()[:12]
-        chosen = set(selection.files)
-        kept = tuple(header for header in headers if header.path in chosen)
-        yield Case(name, InputKind.DICOM, selection.files, source, uid, selection.notes, headers=kept)
+    stacks = stacks_of(headers, search.modality)
+    for number, stack in enumerate(stacks, start=1):
+        selection = select_slices(stack, modality=search.modality, min_slices=search.min_slices)
+        source = _common_source([header.path for header in headers])
+        for paths, reason in selection.set_aside:
+            many = f"{len(paths)} files of the series set aside: " if len(paths) > 1 else ""
+            yield Refusal(_common_source(paths), many + reason, uid)
+        which = f"stack {number} of {len(stacks)} in its series" if len(stacks) > 1 else ""
+        if selection.refusal:
+            yield Refusal(source, f"{which}: {selection.refusal}" if which else selection.refusal, uid)
+        else:
+            name = hashlib.sha256((uid or source.name).encode(errors="surrogateescape")).hexdigest()[:12]
+            chosen = set(selection.files)
+            kept = tuple(header for header in stack if header.path in chosen)
+            notes = (which, *selection.notes) if which else selection.notes
+            yield Case(name, InputKind.DICOM, selection.files, source, uid, notes, headers=kept)
 
 
-def _from_radiographs(headers: Sequence[Header]) -> Iterator[Case | Refusal]:
-    """Every image a case; those of one series that are refused for one reason, one refusal."""
-    refused: dict[str, list[Path]] = {}
-    for header in headers:
-        trouble = radiograph_trouble(header)
-        if trouble:
-            refused.setdefault(trouble, []).append(header.path)
-            continue
-        name = hashlib.sha256((header.instance_uid or header.path.name).encode()).hexdigest()[:12]
-        files, uid = (header.path,), header.series_uid
-        yield Case(name, InputKind.DICOM, files, header.path, uid, instance_uid=header.instance_uid)
-    for reason, paths in refused.items():
-        yield Refusal(_common_source(paths), reason, headers[0].series_uid)
+def _from_radiograph(header: Header) -> Case:
+    name = hashlib.sha256((header.instance_uid or header.path.name).encode(errors="surrogateescape")).hexdigest()[:12]
+    return Case(name, InputKind.DICOM, (header.path,), header.path, header.series_uid, instance_uid=header.instance_uid)
 
 
 def _from_zip(path: Path, search: Search) -> Iterator[Case | Refusal]:
@@ -263,11 +229,11 @@ def _from_zip(path: Path, search: Search) -> Iterator[Case | Refusal]:
     except InputError as error:
         yield Refusal(path, str(error).removeprefix(f"{path}: "))
         return
-    for one in _find([folder.path], search, in_zip=True):
+    for one in _Finder(search, in_zip=True).run([folder.path]):
         if isinstance(one, Case):
             name = one.name
             if one.source == folder.path and one.series_uid is None:  # else named after a temporary folder
-                name = hashlib.sha256(path.name.encode()).hexdigest()[:12]
+                name = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:12]
             yield replace(one, name=name, source=path, unpacked=folder)
         else:
             inside = "" if one.source == folder.path else f"{one.source.relative_to(folder.path)}: "
@@ -277,4 +243,12 @@ def _from_zip(path: Path, search: Search) -> Iterator[Case | Refusal]:
 def _common_source(paths: Sequence[Path]) -> Path:
     if len(paths) == 1:
         return paths[0]
-    return Path(os.path.commonpath([path.parent for path in paths]))
+    folders = {path.parent for path in paths}
+    if len({folder.is_absolute() for folder in folders}) > 1:
+        folders = {folder.absolute() for folder in folders}
+    return Path(os.path.commonpath(folders))
+
+
+def _printable(name: str) -> str:
+    """A name that can be written as UTF-8 and shown: bytes that aren't UTF-8, and control characters, become "_"."""
+    return "".join("_" if unicodedata.category(letter) in ("Cc", "Cs") else letter for letter in name)

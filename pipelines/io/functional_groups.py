@@ -3,7 +3,10 @@
 DICOM PS3.3 C.7.6.16 (Multi-frame Functional Groups): a macro stands either once, for all frames, or in each frame.
 """
 
+from collections.abc import Iterator
 from typing import Any
+
+from pydicom.sequence import Sequence
 
 
 def is_enhanced(dataset: Any) -> bool:
@@ -20,10 +23,28 @@ def frame_attribute(dataset: Any, frame: int, sequence: str, keyword: str) -> An
         sequence: keyword of the macro's sequence, such as "PlanePositionSequence".
         keyword: keyword of the attribute inside it, such as "ImagePositionPatient".
     """
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    own = per_frame[frame : frame + 1] if per_frame else ()
-    for group in (*own, *(dataset.get("SharedFunctionalGroupsSequence") or ())):
-        macro = group.get(sequence)
+    for group in (*_items(dataset, "PerFrameFunctionalGroupsSequence")[frame : frame + 1], *_shared(dataset)):
+        macro = _items(group, sequence)
         if macro and keyword in macro[0]:
             return macro[0].get(keyword)
     return None
+
+
+def frames_told_of(dataset: Any) -> int:
+    """How many frames have functional groups of their own; the others have the shared ones only."""
+    return len(_items(dataset, "PerFrameFunctionalGroupsSequence"))
+
+
+def values_of_frames(dataset: Any, sequence: str, keyword: str) -> Iterator[Any]:
+    """An attribute's value for each frame that has groups of its own, or for the first of an image without those."""
+    return (frame_attribute(dataset, frame, sequence, keyword) for frame in range(max(1, frames_told_of(dataset))))
+
+
+def _shared(dataset: Any) -> Any:
+    return _items(dataset, "SharedFunctionalGroupsSequence")
+
+
+def _items(dataset: Any, keyword: str) -> Any:
+    """A sequence's items; none where it is missing or, in a damaged file, is no sequence."""
+    value = dataset.get(keyword)
+    return value if isinstance(value, Sequence) else ()

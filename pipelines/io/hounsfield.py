@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from radseg.pipelines.io.dicom_header import numbers
+from radseg.pipelines.io.dicom_values import numbers
 from radseg.pipelines.io.functional_groups import frame_attribute
 from radseg.pipelines.io.volume import Voxels
 
@@ -14,6 +14,8 @@ AIR_HU = -1024.0
 _INT16 = np.iinfo(np.int16)
 _MOST_SLOPE = 100
 _MOST_INTERCEPT = 1 << 20
+_MOST_RESCALE = 1e9
+_WORD = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,41 @@ class Rescale:
 
 def rescale_of(dataset: Any, frame: int | None = None) -> Rescale | str:
     """The rescale of a single-frame dataset, or of one frame of an enhanced one; or what is wrong with it."""
-    if frame is None:
-        slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    else:
-        slope, intercept = (
-            frame_attribute(dataset, frame, "PixelValueTransformationSequence", keyword)
-            for keyword in ("RescaleSlope", "RescaleIntercept")
-        )
-    slopes, intercepts = numbers(slope, 1) or (1.0,), numbers(intercept, 1) or (0.0,)
-    if slopes[0] == 0:
-        return "RescaleSlope is 0; export the series again"
-    return Rescale(slopes[0], intercepts[0], padding_range(dataset))
+    trouble = _not_a_rescale(dataset)
+    if trouble:
+        return f"{trouble}; export the series again"
+    found = []
+    for keyword, usual in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
+        try:
+            value = (
+                dataset.get(keyword)
+                if frame is None
+                else frame_attribute(dataset, frame, "PixelValueTransformationSequence", keyword)
+            )
+        except Exception:  # pydicom's, of whatever stands there instead of a number
+            return f"{keyword} can't be read; export the series again"
+        absent = value is None or value == ""
+        number = (usual,) if absent else numbers(value, 1)
+        if number is None or abs(number[0]) > _MOST_RESCALE:
+            return f"{keyword} is {str(value)[:20]}; export the series again"
+        found.append(number[0])
+    slope, intercept = found
+    if abs(slope) < 1 / _MOST_RESCALE:
+        return f"RescaleSlope is {slope:g}; export the series again"
+    return Rescale(slope, intercept, padding_range(dataset))
+
+
+def _not_a_rescale(dataset: Any) -> str:
+    """What stands between the stored values and a rescale; "" when nothing does."""
+    try:
+        if dataset.get("ModalityLUTSequence"):
+            return "a table (ModalityLUTSequence) where a rescale to HU is expected"
+        photometric = str(dataset.get("PhotometricInterpretation") or "")
+    except Exception:
+        return "ModalityLUTSequence or PhotometricInterpretation can't be read"
+    if photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        return f"PhotometricInterpretation {photometric or 'is missing'}, expected MONOCHROME2"
+    return ""
 
 
 def to_hu(stored: npt.NDArray[Any], rescale: Rescale) -> tuple[Voxels, int]:
@@ -105,8 +131,7 @@ def mirror_of(dataset: Any, stored: npt.NDArray[Any], rescale: Rescale) -> int |
     """
     if dataset.get("PhotometricInterpretation") != "MONOCHROME1":
         return None
-    levels = 1 << int(dataset.get("BitsStored") or 16)
-    mirror = -1 if int(dataset.get("PixelRepresentation") or 0) else levels - 1
+    mirror = -1 if int(dataset.get("PixelRepresentation") or 0) else (1 << int(dataset.get("BitsStored") or 16)) - 1
     border = float(np.median(np.concatenate([stored[0], stored[-1], stored[:, 0], stored[:, -1]])))
     as_is = rescale.slope * border + rescale.intercept
     mirrored = rescale.slope * (mirror - border) + rescale.intercept
@@ -114,10 +139,23 @@ def mirror_of(dataset: Any, stored: npt.NDArray[Any], rescale: Rescale) -> int |
 
 
 def padding_range(dataset: Any) -> tuple[int, int] | None:
-    """Lowest and highest stored value that mean "no data" (PixelPaddingValue, PixelPaddingRangeLimit), or None."""
-    value = numbers(dataset.get("PixelPaddingValue"), 1)
+    """Lowest and highest stored value that mean "no data" (PixelPaddingValue, PixelPaddingRangeLimit), or None.
+
+    Both are 16-bit words whose sign some writers get wrong: 63536 in a signed image is −2000.
+    """
+    value, limit = (_padding_word(dataset, keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     if value is None:
         return None
-    limit = numbers(dataset.get("PixelPaddingRangeLimit"), 1) or value
-    low, high = sorted((int(value[0]), int(limit[0])))
-    return low, high
+    return min(value, value if limit is None else limit), max(value, value if limit is None else limit)
+
+
+def _padding_word(dataset: Any, keyword: str) -> int | None:
+    try:
+        found = numbers(dataset.get(keyword), 1)
+        signed = bool(dataset.get("PixelRepresentation"))
+    except Exception:  # pydicom's, of whatever stands there instead of a number
+        return None
+    if found is None or not -_WORD // 2 <= found[0] < _WORD:
+        return None
+    word = int(found[0]) % _WORD
+    return word - _WORD if signed and word >= _WORD // 2 else word

@@ -12,12 +12,14 @@ from radseg.pipelines.io.dicom_header import (
     SCREEN_WORDS,
     SECONDARY_CAPTURE,
     Header,
-    numbers,
+    quiet_pydicom,
     read_header,
 )
+from radseg.pipelines.io.dicom_object import no_image, object_name
 from radseg.pipelines.io.dicom_pixels import read_dataset, stored_frames
+from radseg.pipelines.io.dicom_values import numbers
 from radseg.pipelines.io.display_grey import display_grey
-from radseg.pipelines.io.volume import LPS_TO_RAS, Volume, too_many_pixels
+from radseg.pipelines.io.volume import LPS_TO_RAS, Volume, first_line, too_many_pixels
 
 SOP_CLASSES = {
     "1.2.840.10008.5.1.4.1.1.1": "Computed Radiography Image Storage",
@@ -33,6 +35,7 @@ _OTHERS = {
     **{"PX": "panoramic radiograph", "OT": "other", "SC": "secondary capture"},
 }
 _EXPECTED = f"{', '.join(RADIOGRAPH_MODALITIES[:-1])} or {RADIOGRAPH_MODALITIES[-1]}"
+_MOST_MM = 1e3  # a pixel
 _LATERAL = ("LL", "RL", "LAT", "LATERAL")
 # Where PatientOrientation's letters lie in a picture of the standard display: columns to the left, rows to the feet.
 _PICTURE_DIRECTIONS = {"L": (1, 0), "R": (-1, 0), "F": (0, 1), "H": (0, -1)}
@@ -45,13 +48,18 @@ def wants_radiographs(modality: str) -> bool:
 
 def radiograph_trouble(header: Header) -> str:
     """Why a DICOM file can't be taken as a radiograph, in one line; "" when it can."""
+    if header.damage:
+        return f"{header.damage}; fetch the image again"
     if header.modality not in RADIOGRAPH_MODALITIES:
         if header.modality:
             said = f" ({_OTHERS[header.modality]})" if header.modality in _OTHERS else ""
-            remedy = "; give it to a CT bundle" if header.modality == "CT" else ""
+            said = said or (f" ({object_name(header.sop_class)})" if no_image(header) else "")
+            remedy = "; give it to a CT bundle" if header.modality == "CT" and not no_image(header) else ""
             return f"Modality {header.modality}{said}, expected {_EXPECTED}{remedy}"
         if header.sop_class not in SOP_CLASSES:
             return f"no Modality and nothing that shows it is {_EXPECTED}; set Modality if it is"
+    if no_image(header):
+        return no_image(header)
     if header.frames > 1:
         return f"{header.frames} frames, a radiograph has one; save the one that is wanted"
     if not (header.rows and header.columns):
@@ -94,12 +102,13 @@ def read_radiograph(path: Path) -> Volume:
     dataset = read_dataset(path)
     stored = next(iter(stored_frames(dataset, path)))
     try:
-        grey_ji, notes = display_grey(stored, dataset)
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; export the image again") from error
-    spacing_mm, spacing_note = _spacing(dataset)
-    affine_lps, turned_note = _affine(dataset, spacing_mm or (1.0, 1.0))
-    said = (spacing_note, turned_note, *notes, *_doubts(header, dataset))
+        with quiet_pydicom(), np.errstate(all="ignore"):  # absurd numbers end in infinite greys, which are refused
+            grey_ji, notes = display_grey(stored, dataset)
+            spacing_mm, spacing_note = _spacing(dataset)
+            affine_lps, turned_note = _affine(dataset, spacing_mm or (1.0, 1.0))
+            said = (spacing_note, turned_note, *notes, *_doubts(header, dataset))
+    except Exception as error:  # pydicom's and NumPy's, of whatever a damaged file says
+        raise InputError(f"{path}: {first_line(error)[:160]}; export the image again") from error
     return Volume(
         np.ascontiguousarray(grey_ji).T[..., np.newaxis],
         LPS_TO_RAS @ affine_lps,
@@ -126,7 +135,7 @@ def _spacing(dataset: Any) -> tuple[tuple[float, float] | None, str]:
 
 def _two_lengths(value: Any) -> tuple[float, float] | None:
     lengths = numbers(value, 2)
-    return (lengths[0], lengths[1]) if lengths and min(lengths) > 0 else None
+    return (lengths[0], lengths[1]) if lengths and min(lengths) > 0 and max(lengths) < _MOST_MM else None
 
 
 def _affine(dataset: Any, spacing_mm: tuple[float, float]) -> tuple[npt.NDArray[np.float64], str]:

@@ -13,7 +13,11 @@ from radseg.pipelines.errors import ConfigError
 
 _SECRET = re.compile(r"(account_?key|shared_?access_?(signature|key)|aws_secret_access_key|secret_?key)\s*=", re.I)
 _KEYS = ("connection_string", "endpoint_url", "key", "secret", "token", "anon")
-_FORM = f"a connection string of Azure, or a JSON object with some of {', '.join(_KEYS)}"
+_SERVER_KEYS = ("token", "token_file", "user", "password", "ca")
+_FORM = (
+    f"a connection string of Azure, or a JSON object with some of {', '.join(_KEYS)}, and dicomweb: an object with "
+    f"some of {', '.join(_SERVER_KEYS)} for each https://HOST:PORT"
+)
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,9 @@ class StorageSettings:
 
     Attributes:
         credentials: file that only its owner may read (mode 600): a connection string of Azure, or a JSON object with
-            some of `connection_string` (Azure) or `endpoint_url`, `key`, `secret`, `token`, `anon` (S3). None takes the
-            environment: AZURE_STORAGE_CONNECTION_STRING, and for S3 the usual chain with AWS_ENDPOINT_URL.
+            some of `connection_string` (Azure) or `endpoint_url`, `key`, `secret`, `token`, `anon` (S3), and `dicomweb`
+            (see `read_dicomweb_credentials`). None takes the environment: AZURE_STORAGE_CONNECTION_STRING, and for S3
+            the usual chain with AWS_ENDPOINT_URL.
         cache_dir: folder of the read cache; None is `$XDG_CACHE_HOME/radseg`, else `~/.cache/radseg`.
         cache_limit_gb: size of the read cache, in 10⁹ bytes, beyond which the files used longest ago go.
     """
@@ -87,11 +92,34 @@ def check_private(file: Path) -> None:
 
 
 def read_credentials(settings: StorageSettings) -> dict[str, Any]:
-    """What the credentials file holds, by key; empty without a file.
+    """What the credentials file holds for stores, by key; empty without a file.
 
     Raises:
         ConfigError: the file can't be read or isn't of a known form. Nothing of its content is told.
     """
+    return {key: value for key, value in _content(settings).items() if key != "dicomweb"}
+
+
+def read_dicomweb_credentials(settings: StorageSettings) -> dict[str, dict[str, str]]:
+    """What the credentials file holds for DICOMweb servers: for each `https://HOST:PORT` how it is entered.
+
+    That is a `token` or a `token_file` (a file of mode 600) for a bearer token, or `user` and `password`; and `ca`, a
+    PEM file of the authority to trust instead of the public ones. Files are relative to the credentials file.
+
+    Raises:
+        ConfigError: as `read_credentials`.
+    """
+    file = settings.credentials
+    found: dict[str, dict[str, str]] = {}
+    for server, entry in _content(settings).get("dicomweb", {}).items():
+        found[server] = own = dict(entry)
+        for key in {"token_file", "ca"} & set(own):
+            assert file is not None
+            own[key] = str(file.parent / Path(own[key]).expanduser())
+    return found
+
+
+def _content(settings: StorageSettings) -> dict[str, Any]:
     file = settings.credentials
     if file is None:
         return {}
@@ -101,10 +129,21 @@ def read_credentials(settings: StorageSettings) -> dict[str, Any]:
         content = json.loads(text) if text.startswith("{") else {"connection_string": text}
     except (OSError, ValueError):
         raise ConfigError(f"{file}: not readable as credentials; it holds {_FORM}") from None
-    plain = all(isinstance(value, str | bool) for value in content.values())
-    if not plain or not set(content) <= set(_KEYS) or not content.get("connection_string", "="):
+    dicomweb = content.get("dicomweb", {})
+    plain = all(isinstance(value, str | bool) for key, value in content.items() if key != "dicomweb")
+    known = set(content) <= {*_KEYS, "dicomweb"} and content.get("connection_string", "=")
+    if not (plain and known and isinstance(dicomweb, dict) and all(map(_is_server, dicomweb.values()))):
         raise ConfigError(f"{file}: not of a known form; it holds {_FORM}")
     return dict(content)
+
+
+def _is_server(entry: Any) -> bool:
+    """Whether this is how a DICOMweb server is entered: one way at most, and nothing half."""
+    if not isinstance(entry, dict) or not set(entry) <= set(_SERVER_KEYS):
+        return False
+    ways = sum(key in entry for key in ("token", "token_file", "user"))
+    whole = all(isinstance(value, str) and value for value in entry.values())
+    return whole and ways <= 1 and ("user" in entry) == ("password" in entry)
 
 
 def refuse_secret(key: str, value: Any) -> None:

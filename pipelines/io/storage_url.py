@@ -9,7 +9,8 @@ from radseg.pipelines.errors import InputError
 # a single letter is a drive of Windows
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://(.*)", re.DOTALL)
 # `Path("az://container")` is az:/container: one slash is read as two for the stores that people have
-_KNOWN = ("az", "abfs", "abfss", "s3", "s3a", "gs", "gcs", "http", "https", "memory", "file")
+_KNOWN = ("az", "abfs", "abfss", "s3", "s3a", "gs", "gcs", "http", "https", "memory", "file", "dicomweb+http",
+          "dicomweb+https")  # fmt: skip
 _ONE_SLASH = re.compile(rf"({'|'.join(_KNOWN)}):/(?!/)(.*)", re.DOTALL)
 
 

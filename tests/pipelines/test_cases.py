@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import importlib.util
+import os
 import pickle
 import shutil
 import zipfile
@@ -102,12 +103,14 @@ def test_every_usable_series_is_a_case_and_one_can_be_picked(tmp_path):
 
 def test_one_bad_series_does_not_hide_a_good_one(tmp_path):
     factory.write_series(tmp_path / "good", uid="1.2.3")
-    factory.write_series(tmp_path / "gap", uid="1.2.4", skip=(2,))
+    factory.write_series(tmp_path / "cut", uid="1.2.4")
+    last = tmp_path / "cut" / "IM0005.dcm"
+    last.write_bytes(last.read_bytes()[:-10])
     factory.write_series(tmp_path / "mr", uid="1.2.5", change=lambda k, dataset: setattr(dataset, "Modality", "MR"))
-    gap, good, mr = discover(tmp_path)
+    cut, good, mr = discover(tmp_path)
     assert isinstance(good, Case)
-    assert (gap.source, gap.series_uid) == (tmp_path / "gap", "1.2.4")
-    assert "missing slice" in gap.reason
+    assert (cut.source, cut.series_uid) == (tmp_path / "cut", "1.2.4")
+    assert "PixelData cut off in IM0005.dcm" in cut.reason
     assert mr.reason == "Modality MR, expected CT"
 
 
@@ -157,6 +160,37 @@ def test_a_second_case_of_one_name_gets_a_suffix_of_its_relative_path(tmp_path):
     tmp_path.rename(moved)
     assert [case.name for case in discover(moved)] == names
     assert [case.name for case in discover(sorted(moved.rglob("*.gz")))] == names
+
+
+def test_thousands_of_images_of_one_name_get_names_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr("radseg.pipelines.cases._sha256", lambda text: f"{text.count('q'):02d}" * 16 + text[-20:-10])
+    for patient in ("p", "pq", "pr", "pqr"):
+        nifti(tmp_path / patient / "ct.nii.gz")
+    nifti(tmp_path / "z" / "summary.csv.nii")
+    names = [case.name for case in discover(tmp_path)]
+    assert len({name.lower() for name in names} | {"summary.csv"}) == 6
+    assert names[:3] == ["ct", "ct-010101", "ct-01010101"]
+
+
+def test_a_name_that_is_no_text_becomes_one(tmp_path):
+    odd = os.fsdecode(b"M\xfcller\x1b[31m.nii")
+    nifti(tmp_path / "scan.nii").rename(tmp_path / odd)
+    nifti(tmp_path / "M_ller_[31m.nii")
+    cases = list(discover(tmp_path))
+    assert [case.name for case in cases] == ["M_ller_[31m", f"M_ller_[31m-{cases[1].name[-6:]}"]
+    assert cases[1].files == (tmp_path / odd,)
+
+
+def test_a_search_says_how_far_it_is(tmp_path):
+    for number in range(4):
+        factory.write_series(tmp_path / str(number), uid=f"1.2.{number}")
+    png(tmp_path / "9" / "last.png")
+    found = discover(tmp_path)
+    at = [(case.kind, found.share) for case in found]
+    assert [kind for kind, _ in at] == ["dicom"] * 4 + ["png"]
+    assert [share for _, share in at] == sorted(share for _, share in at)
+    assert 0 < at[0][1] < 0.6 < at[3][1]
+    assert found.share == 1
 
 
 def test_the_same_file_given_twice_is_one_case(tmp_path):

@@ -1,5 +1,6 @@
 """DICOM files of one series to HU in world space."""
 
+import copy
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -195,9 +196,78 @@ def test_a_series_that_is_no_ct_volume_is_refused_in_one_line(tmp_path, factory,
     assert "\n" not in str(refused.value)
 
 
-def test_a_missing_slice_is_named_in_mm(tmp_path, factory):
-    factory.write_series(tmp_path, skip=(3,))
-    with pytest.raises(InputError, match=r"missing slice near z = 37\.5 mm"):
+def test_a_missing_slice_is_made_up_from_its_neighbours_and_named_in_mm(tmp_path, factory):
+    hu = factory.phantom()
+    volume = load_volume(factory.write_series(tmp_path, hu, skip=(3,)))
+    assert volume.array.shape == hu.shape
+    np.testing.assert_allclose(volume.array, hu, atol=1)  # the phantom rises evenly from slice to slice
+    np.testing.assert_array_equal(volume.array[:, :, [0, 1, 2, 4, 5]], hu[:, :, [0, 1, 2, 4, 5]])
+    assert volume.notes == ("1 missing slice near z = 37.5 mm made up from the neighbours",)
+
+
+def test_a_gap_too_wide_to_be_filled_is_refused_in_mm(tmp_path, factory):
+    factory.write_series(tmp_path, factory.phantom(slices=9), skip=(3, 4, 5))
+    with pytest.raises(InputError, match=r"missing slice near z = 37\.5 mm \(step of 10 mm where 2\.5 mm is usual"):
+        load_volume(tmp_path)
+
+
+@pytest.mark.parametrize("orientation", [(1.0, 0, 0, 0, 1, 0), (-1.0, 0, 0, 0, 1, 0), (-1.0, 0, 0, 0, -1, 0), OBLIQUE])
+@pytest.mark.parametrize("feet_first", [False, True])
+def test_head_first_or_feet_first_a_structure_stays_at_its_world_position(tmp_path, factory, orientation, feet_first):
+    hu, origin = blob(), (10.0, -20.0, 30.0)
+
+    def change(k, dataset):
+        dataset.PatientPosition = "FFS" if feet_first else "HFS"
+        dataset.InstanceNumber = hu.shape[2] - k if feet_first else k + 1
+
+    factory.write_series(tmp_path, hu, orientation=orientation, origin=origin, change=change)
+    volume = load_volume(tmp_path)
+    found = (volume.affine_ras @ [*center_of_mass(volume.array > 0), 1])[:3]
+    expected = world_centroid_lps(hu, orientation, origin, 2.5, factory.SPACING_MM) * [-1, -1, 1]
+    np.testing.assert_allclose(found, expected, atol=1e-4)  # what counts is position and orientation, not the order
+
+
+def test_a_multi_frame_file_with_several_stacks_is_refused_by_name(tmp_path, factory):
+    file = factory.write_enhanced(tmp_path / "enhanced", factory.phantom())
+
+    def turn(dataset):
+        orientation = dataset.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+        del dataset.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
+        for number, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+            group.PlaneOrientationSequence = copy.deepcopy(orientation)
+            if number > 3:
+                group.PlaneOrientationSequence[0].ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+
+    factory.rewrite(file, turn)
+    with pytest.raises(InputError, match=r"multi-frame file with 2 stacks .* \(4 and 2 frames\); split it"):
+        load_volume(file)
+
+
+def test_a_multi_frame_file_with_two_scans_of_one_place_is_refused_by_name(tmp_path, factory):
+    file = factory.write_enhanced(tmp_path / "enhanced", factory.phantom(slices=3), order=(0, 1, 2, 0, 1, 2))
+
+    def darken(dataset):
+        stored = dataset.pixel_array.copy()
+        stored[4] -= 1
+        dataset.PixelData = stored.tobytes()
+
+    np.testing.assert_array_equal(load_volume(file).array, factory.phantom(slices=3))
+    factory.rewrite(file, darken)
+    with pytest.raises(InputError, match=r"2 frames of a multi-frame file with different pixels at one position"):
+        load_volume(file)
+
+
+def test_an_unmarked_scout_beside_whole_slices_is_set_aside_but_not_a_slice_with_a_wrong_tag(tmp_path, factory):
+    factory.write_series(tmp_path)
+    scout = factory.ct_slice(np.zeros((20, 30)))
+    factory.place(scout, (0, 0, 0), (0, 1, 0, 0, 0, -1))
+    scout.save_as(tmp_path / "scout.dcm", enforce_file_format=True)
+    volume = read_series(sorted(tmp_path.iterdir()))
+    np.testing.assert_array_equal(volume.array, factory.phantom())
+    (note,) = volume.notes
+    assert note.startswith("1 files set aside: of another size, PixelSpacing or orientation")
+    (tmp_path / "IM0003.dcm").unlink()
+    with pytest.raises(InputError, match="slices of different size"):
         load_volume(tmp_path)
 
 
@@ -352,8 +422,36 @@ def test_headers_that_discovery_read_are_not_read_again_unless_the_file_has_chan
     np.testing.assert_array_equal(load_volume(case).array, factory.phantom())
     assert reads == ["IM0002.dcm"]
     (tmp_path / "IM0003.dcm").write_bytes(b"no longer an image")
-    with pytest.raises(InputError, match="missing slice"):
+    with pytest.raises(InputError, match=r"IM0003.dcm: not readable as DICOM"):
         load_volume(case)
+
+
+def test_a_series_that_becomes_another_while_it_is_read_is_refused(tmp_path, factory, monkeypatch):
+    (case,) = discover(factory.write_series(tmp_path))
+    factory.rewrite(tmp_path / "IM0002.dcm", lambda dataset: setattr(dataset, "SeriesInstanceUID", "1.2.3"))
+    with pytest.raises(InputError, match="files of several series, or changed since they were found; run again"):
+        load_volume(case)
+
+
+def test_a_file_that_is_rewritten_while_the_pixels_are_read_is_noticed(tmp_path, factory, monkeypatch):
+    (case,) = discover(factory.write_series(tmp_path))
+
+    def decode(*arguments):
+        (tmp_path / "IM0004.dcm").write_bytes((tmp_path / "IM0004.dcm").read_bytes() + b"\0\0")
+        return ct_stack.decode_stack(*arguments)
+
+    monkeypatch.setattr(ct_series, "decode_stack", decode)
+    with pytest.raises(InputError, match=r"IM0004.dcm: changed while it was read; run again"):
+        load_volume(case)
+
+
+def test_a_file_cut_off_in_its_header_refuses_the_series_by_name(tmp_path, factory):
+    file = factory.write_series(tmp_path) / "IM0003.dcm"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: whole.index(b"1.2.826.0.1.3680043.8.498.1\0", 400) + 60])
+    found = list(discover(tmp_path))
+    assert [type(one).__name__ for one in found] == ["Refusal"]
+    assert "IM0003.dcm" in found[0].reason
 
 
 def test_scouts_and_captures_among_the_slices_are_set_aside_with_their_reason(tmp_path, factory):
