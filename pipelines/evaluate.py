@@ -145,7 +145,7 @@ class Evaluator:
                     image.spacing_mm,
                     self.surface_tolerance_mm,
                     distances=self.distances,
-                    probability=None if probability is None else probability[value - 1],
+                    probability=None if probability is None else probability[value - 1].astype(np.float32) / 255,
                 ),
             }
             for value, name in enumerate(self.labels, start=1)

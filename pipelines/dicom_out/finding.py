@@ -22,7 +22,7 @@ class Finding:
         source: the images it was made of.
         segments: what the labels 1, 2, … are.
         statistics: content of statistics.json: bundle, bundle_version, weights_sha256, recipe_sha256, labels, ….
-        probability: of each label, (labels, i, j, k), 0…1, where it is known.
+        probability: of each label, uint8, (labels, i, j, k), 255 for 1, where it is known.
     """
 
     mask: npt.NDArray[np.uint8]
@@ -30,7 +30,7 @@ class Finding:
     source: Source
     segments: Sequence[Segment]
     statistics: Mapping[str, Any]
-    probability: npt.NDArray[np.float32] | None = None
+    probability: npt.NDArray[np.uint8] | None = None
 
     def uid(self, what: str) -> str:
         """A UID (PS3.5 B.2, below 2.25) that is the same whenever this mask of this source is written as `what`."""

@@ -41,7 +41,7 @@ class Prediction:
         mask: label of each voxel, uint8, shape (i, j, k) of the source.
         seconds: wall time of each stage (preprocess, locate if there are finders, network, restore).
         effort: what the network was run on.
-        probability: of each label, (labels, i, j, k) 0…1, if the bundle's postprocessing leaves one.
+        probability: of each label, uint8, (labels, i, j, k), 255 for 1, as the network gave it; if the bundle keeps it.
         uncertainty: of each voxel, uint8, (i, j, k), 255 as uncertain as can be; only of several members.
         confidence: mean certainty (1 − uncertainty) of the voxels with a label; None without any, or one member.
     """
@@ -49,7 +49,7 @@ class Prediction:
     mask: npt.NDArray[np.uint8]
     seconds: dict[str, float]
     effort: Effort
-    probability: npt.NDArray[np.float32] | None = None
+    probability: npt.NDArray[np.uint8] | None = None
     uncertainty: npt.NDArray[np.uint8] | None = None
     confidence: float | None = None
 

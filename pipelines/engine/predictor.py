@@ -16,6 +16,7 @@ from radseg.pipelines.engine.locate import Found, Region
 from radseg.pipelines.engine.prediction import Effort, Prediction, confidence
 from radseg.pipelines.engine.restore import Restore
 from radseg.pipelines.engine.slab import Slab
+from radseg.pipelines.engine.slabs_to_source import as_bytes
 from radseg.pipelines.engine.window_plan import slices_of
 from radseg.pipelines.engine.windows import WindowInferer, WindowPlan
 from radseg.pipelines.errors import InputError
@@ -69,7 +70,7 @@ class Predictor:
         network: maps (b, C, …) to logits (b, members × classes, …); put in evaluation mode here.
         inferer: the engine's `WindowInferer`, or any MONAI inferer.
         postprocessing: dictionary transform that finishes {"pred"}: labels on the source grid if there is a `restore`,
-            else logits; it may leave the probability of each label there as {"probability"}.
+            else logits; it may leave the probability of each label (labels, i, j, k), 0…1, there as {"probability"}.
         device: where the network runs.
         restore: the engine's way from logits to the source grid; without one, postprocessing has to invert.
         finders: asked in turn where to look; the first that is sure decides which windows are run.
@@ -129,16 +130,18 @@ class Predictor:
             clock.lap("locate")
         members = int(getattr(self.network, "members", 1))
         slabs = self._slabs(image, work, progress)
-        uncertainty = None
+        uncertainty = probability = None
         if self.restore is not None:
             restored = self.restore(clock.around(slabs), image, members)
-            data["pred"], uncertainty = restored.pred, restored.uncertainty
+            data["pred"], uncertainty, probability = restored.pred, restored.uncertainty, restored.probability
         else:
             parts = [(slab.axis, slab.logits.cpu()) for slab in clock.around(slabs)]
             logits = torch.cat([logits for _, logits in parts], 1 + parts[0][0])
             data["pred"] = MetaTensor(logits, meta=image.meta, applied_operations=image.applied_operations)
         finished = self.postprocessing(data)
-        mask, probability = finished["pred"][0], finished.get("probability")
+        mask = finished["pred"][0]
+        if "probability" in finished:
+            probability = as_bytes(torch.as_tensor(finished["probability"]).to(torch.float32, copy=True))
         if tuple(mask.shape) != volume.array.shape:
             raise InputError(f"mask of shape {tuple(mask.shape)}, image of {volume.array.shape}: check postprocessing")
         labels = np.asarray(mask).astype(np.uint8, copy=False)
@@ -148,7 +151,7 @@ class Predictor:
             mask=labels,
             seconds={stage: round(seconds, 3) for stage, seconds in clock.seconds.items()},
             effort=self._effort(members, work, located),
-            probability=None if probability is None else np.asarray(probability, dtype=np.float32),
+            probability=None if probability is None else np.asarray(probability),
             uncertainty=doubt,
             confidence=None if doubt is None else confidence(labels, doubt),
         )

@@ -15,7 +15,7 @@ from monai.utils import TraceKeys, ensure_tuple_rep
 from radseg.pipelines.engine.combine import Activation, Measure, mean_probability, uncertainty
 from radseg.pipelines.engine.grid_path import grid_path
 from radseg.pipelines.engine.slab import Slab
-from radseg.pipelines.engine.slabs_to_source import Output, SlabsToSource, Task, label_type
+from radseg.pipelines.engine.slabs_to_source import Output, SlabsToSource, Task, as_bytes, label_type, labels_of
 from radseg.pipelines.errors import ConfigError
 
 
@@ -27,10 +27,12 @@ class Restoration:
         pred: labels (1, i, j, k), uint8, or uint16 where there are more than 256 classes; or probabilities
             (classes, i, j, k) float32. With the source's affine and no applied operations.
         uncertainty: (i, j, k) uint8, from 0, certain, to 255, as uncertain as can be; None where one member answered.
+        probability: of each label, (labels, i, j, k) uint8, 255 for 1; None unless it was asked for beside labels.
     """
 
     pred: MetaTensor
     uncertainty: torch.Tensor | None
+    probability: torch.Tensor | None = None
 
 
 class Restore:
@@ -48,6 +50,8 @@ class Restore:
         uncertainty: of several members, "entropy" of what they say together, or their "disagreement".
         transform: the preprocessing, with which ways back are gone that `grid_path` can't read; None where it can.
         key: the name by which that transform knows the image.
+        probability: keep the probability of each label beside the labels: a byte a voxel and label, and the time to
+            bring it back everywhere. It doesn't change the labels.
 
     Raises:
         ConfigError: an argument is none of these.
@@ -61,6 +65,7 @@ class Restore:
         uncertainty: Measure = "entropy",
         transform: InvertibleTransform | None = None,
         key: Hashable = "image",
+        probability: bool = False,
     ) -> None:
         for name, value, known in (
             ("activation", activation, ("softmax", "sigmoid")),
@@ -75,6 +80,7 @@ class Restore:
         self.uncertainty: Measure = uncertainty
         self.transform = transform
         self.key = key
+        self._probability = probability  # no part of what a mask looks like, so none of the recipe's fingerprint
 
     @torch.no_grad()
     def __call__(self, slabs: Iterable[Slab], image: MetaTensor, members: int = 1) -> Restoration:
@@ -90,7 +96,7 @@ class Restore:
             ConfigError: the channels don't go with `members` and the activation, or there is no way back.
             ValueError: the slabs don't cover the image's grid.
         """
-        task = Task(self.activation, self.threshold, self.output, self.uncertainty, members)
+        task = Task(self.activation, self.threshold, self.output, self.uncertainty, members, self._probability)
         checked = _checked(slabs, task, tuple(image.shape[1:]))
         path = grid_path(image)
         if path is None:
@@ -102,8 +108,8 @@ class Restore:
             del slab
         assert work is not None
         labels = work.pred if self.output == "probability" else work.pred[None]
-        unsure = None if work.uncertainty is None else torch.from_numpy(work.uncertainty)
-        return Restoration(_placed(torch.from_numpy(labels), path.affine, image.meta), unsure)
+        unsure, sure = (None if one is None else torch.from_numpy(one) for one in (work.uncertainty, work.probability))
+        return Restoration(_placed(torch.from_numpy(labels), path.affine, image.meta), unsure, sure)
 
     def _invert(self, slabs: Iterator[Slab], image: MetaTensor, task: Task) -> Restoration:
         if self.transform is None:
@@ -127,9 +133,12 @@ class Restore:
         best: torch.Tensor | None = None
         label: torch.Tensor | None = None
         each_class: list[torch.Tensor] = []
+        each_label: list[torch.Tensor] = []
         for c in range(classes):
             source = self._inverse(probability[c], image)
             value = source.as_tensor().to(torch.float32)
+            if task.keeps_probability and c >= classes - labels_of(task, classes):
+                each_label.append(as_bytes(value.clone()))
             if task.output == "probability":
                 each_class.append(value)
             elif task.activation == "sigmoid":
@@ -146,10 +155,11 @@ class Restore:
             assert label is not None
             pred = torch.from_numpy(np.asfortranarray(label[0].numpy().astype(label_type(classes))))[None]
         placed = _placed(pred, source.affine, source.meta)
+        sure = torch.cat(each_label) if each_label else None
         if not unsure:
-            return Restoration(placed, None)
+            return Restoration(placed, None, sure)
         back = self._inverse(torch.cat(unsure, axis), image).as_tensor()[0]
-        return Restoration(placed, back.mul(255).round_().clamp_(0, 255).to(torch.uint8))
+        return Restoration(placed, as_bytes(back.clone()), sure)
 
     def _inverse(self, values: torch.Tensor, image: MetaTensor) -> MetaTensor:
         """Values (*spatial) of the network's grid as (1, i, j, k) of the source's, by the transform itself."""

@@ -32,6 +32,12 @@ class Task:
     output: Output
     measure: Measure
     members: int
+    probability: bool = False
+
+    @property
+    def keeps_probability(self) -> bool:
+        """Whether probabilities are wanted beside labels."""
+        return self.probability and self.output == "label"
 
 
 class SlabsToSource:
@@ -49,6 +55,7 @@ class SlabsToSource:
     Attributes:
         pred: labels (i, j, k), the first axis fastest in memory as NIfTI has it, or probabilities (classes, i, j, k).
         uncertainty: (i, j, k) uint8, in the same order of memory; None when there is one member.
+        probability: of each label, (labels, i, j, k) uint8, 255 for 1; None unless the task asks for it.
     """
 
     def __init__(self, path: GridPath, task: Task, first: Slab) -> None:
@@ -62,6 +69,10 @@ class SlabsToSource:
             # pages that stay background are never written, so they take no memory
             self.pred = np.zeros(shape, label_type(self._classes), order="F")
         self.uncertainty = np.zeros(shape, np.uint8, order="F") if task.members > 1 else None
+        self.probability: npt.NDArray[np.uint8] | None = None
+        if task.keeps_probability:
+            labels = labels_of(task, self._classes)
+            self.probability = np.zeros((*shape, labels), np.uint8, order="F").transpose(3, 0, 1, 2)
 
         strides = path.as_network_sees(self.pred).strides[-3:]
         # the last axis of a plane is the one whose source voxels are neighbours in memory
@@ -107,8 +118,8 @@ class SlabsToSource:
 
     @property
     def _boxed(self) -> bool:
-        """Whether probabilities are made in a box only; uncertainty is of interest everywhere."""
-        return self._convex and self._task.output == "label" and self._task.members == 1
+        """Whether probabilities are made in a box only; uncertainty and probability are of interest everywhere."""
+        return self._convex and self._task.output == "label" and self._task.members == 1 and self.probability is None
 
     def _candidates_in(self, slab: Slab) -> torch.Tensor:
         """Which voxels of a slab may be anything but background, by logits alone: bool, in the slab's own order."""
@@ -147,12 +158,23 @@ class SlabsToSource:
             for rows in self._few(begin, end, everywhere):
                 values = self._at_source(unsure, low, box, rows, everywhere)
                 self._write(self.uncertainty, values.mul_(255).round_().to(torch.uint8), rows, everywhere)
+        if self.probability is not None:
+            self._bring_probability(probability, low, begin, end)
         if task.output == "label":
             self._bring_labels(probability, low, box, limit, begin, end)
             return
         for c in range(self._classes):
             for rows in self._few(begin, end, everywhere):
                 self._write(self.pred[c], self._at_source(probability[c], low, box, rows, everywhere), rows, everywhere)
+
+    def _bring_probability(self, probability: torch.Tensor, low: int, begin: int, end: int) -> None:
+        assert self.probability is not None
+        everywhere = self._reach(self._whole)
+        for kept, values in zip(self.probability, probability[-len(self.probability) :], strict=True):
+            for rows in self._few(begin, end, everywhere):
+                bytes_ = as_bytes(self._at_source(values, low, self._whole, rows, everywhere))
+                if bytes_.any():  # pages that stay 0 take no memory
+                    self._write(kept, bytes_, rows, everywhere)
 
     def _bring_labels(
         self, probability: torch.Tensor, low: int, box: "_Box", limit: "_Box", begin: int, end: int
@@ -233,6 +255,16 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def labels_of(task: Task, classes: int) -> int:
+    """How many of the classes are labels: all but softmax's background."""
+    return classes - 1 if task.activation == "softmax" else classes
+
+
+def as_bytes(probability: torch.Tensor) -> torch.Tensor:
+    """Probabilities as uint8, 255 for 1; they are changed in place."""
+    return probability.mul_(255).round_().clamp_(0, 255).to(torch.uint8)
 
 
 def label_type(classes: int) -> npt.DTypeLike:
