@@ -1,5 +1,6 @@
 """The verb `listen`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,10 @@ def listen(
     port: Annotated[int, typer.Option(min=1, max=65535, help="TCP port.")] = 11112,
     bind: Annotated[str, typer.Option(help="Address to listen at; DICOM isn't encrypted.")] = "127.0.0.1",
     quiet_seconds: Annotated[float, typer.Option(min=0, help="Silence after which a study is complete.")] = 30.0,
+    keep_seconds: Annotated[
+        float, typer.Option(min=0, help="For how long received images are kept for late ones of their study.")
+    ] = 3600.0,
+    inbox: Annotated[Path | None, typer.Option(help="Folder for received images, if it isn't OUT/inbox.")] = None,
     send_to: SendTo = None,
     allow_from: Annotated[list[str] | None, typer.Option(help="AE title that may send; again for more.")] = None,
     weights: Weights = None,
@@ -35,7 +40,8 @@ def listen(
     overrides = with_paths(rest)
     options = {**given(weights=weights, send_to=send_to), "device": device, **overrides}
     run(
-        bundle, output, aet=aet, port=port, bind=bind, quiet_seconds=quiet_seconds, allow_from=allow_from or (),
+        bundle, output, aet=aet, port=port, bind=bind, quiet_seconds=quiet_seconds,
+        keep_seconds=keep_seconds, inbox_dir=inbox, allow_from=allow_from or (),
         trust_config=trust_config, say=(lambda line: None) if quiet else say, **options,
     )  # fmt: skip
     return 0

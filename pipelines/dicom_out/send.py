@@ -21,6 +21,14 @@ def check_address(url: str) -> None:
     """
     if not is_archive(url):
         raise ConfigError(f"--send-to {url!r}: give dicom://AET@HOST:PORT or dicomweb+https://HOST/PATH")
+    if url.startswith("dicom://"):
+        from radseg.pipelines.io.dicom_network import parse_peer
+
+        parse_peer(url)
+    else:
+        from radseg.pipelines.io.dicomweb import store_address
+
+        store_address(url)
 
 
 def send_files(files: Sequence[Path], url: str) -> None:
