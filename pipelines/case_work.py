@@ -140,12 +140,15 @@ class CaseWorker:
     def _read(self, work: Work) -> None:
         work.say("reading")
         start = time.monotonic()
+        states = _states(work.case)
         work.row |= {"input_sha256": self.dicom_out.hidden(digest(work.case)), **self.provenance}
         work.row |= self.dicom_out.recorded(work.case)
         if self._is_there(work):
             work.outcome = False
             return
         work.volume = self.predictor.loader.load_image(work.case)
+        if _states(work.case) != states:
+            raise InputError(f"{work.case.source}: changed while it was read; wait until it is whole, then run again")
         work.seconds["read"] = time.monotonic() - start
 
     def _is_there(self, work: Work) -> bool:
@@ -182,7 +185,7 @@ class CaseWorker:
         if sent or not known:
             late = [] if known else ["line written after an interruption"]
             extra = {"sent_to": self.dicom_out.send_to} if sent else {}
-            labels = {"labels": recorded["labels"], "warnings": late}
+            labels = {"labels": recorded["labels"], "warnings": [*recorded.get("warnings", ()), *late]}
             self.record({"status": "done", **row, **labels, **extra})
         return True
 
@@ -245,6 +248,15 @@ class CaseWorker:
             self.record({"status": "failed", **row, "reason": reason})
         except (OSError, RadsegError):
             _logger.warning("the manifest can't be written")
+
+
+def _states(case: Case) -> list[tuple[int, int]]:
+    """Size and time of change of a case's files, to see whether somebody is still writing them."""
+    try:
+        found = [path.stat() for path in case.files]
+    except OSError:  # told by whoever reads them
+        return []
+    return [(status.st_size, status.st_mtime_ns) for status in found]
 
 
 def _is_whole(names: set[str], wanted: set[str]) -> bool:

@@ -49,7 +49,7 @@ class Manifest:
                 if stream.tell():
                     stream.seek(-1, os.SEEK_END)
                     torn = stream.read(1) != b"\n"
-                stream.write(b"\n" * torn + json.dumps(row, ensure_ascii=False).encode() + b"\n")
+                stream.write(b"\n" * torn + json.dumps(row, ensure_ascii=False).encode(errors="replace") + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
             self._publish()

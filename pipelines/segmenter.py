@@ -3,26 +3,29 @@
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from radseg.pipelines.case_work import CaseWorker, Statistics, Work
 from radseg.pipelines.cases import Case, Refusal
-from radseg.pipelines.console import bars_shown, console
+from radseg.pipelines.console import bars_shown
 from radseg.pipelines.conveyor import Station, convey
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.engine import Predictor
-from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.errors import ConfigError, RadsegError, one_line
 from radseg.pipelines.hiding import files_of, without_paths
 from radseg.pipelines.io.destination import Destination
 from radseg.pipelines.io.local_copy import called, with_urls
+from radseg.pipelines.live_table import LiveTable, Working
 from radseg.pipelines.manifest import Manifest
 from radseg.pipelines.provenance import Provenance
+from radseg.pipelines.report.index_page import write_index
+from radseg.pipelines.report.summary import write_summary
 
 Driver = Callable[[CaseWorker, Iterator[Work]], Iterator[Work]]
 """Takes cases through a worker's steps and gives each back when it has ended, in any order."""
@@ -141,20 +144,14 @@ class Segmenter:
             reason = error.strerror or str(error)
             raise ConfigError(f"{self.destination}: can't be written ({reason}); choose another output") from error
         batch = Batch(self.output_dir, str(self.destination))
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        shown = bars_shown(self.progress)
-        with Progress(*columns, console=console(), transient=True, disable=not shown) as bar:
-            overall = bar.add_task("0 done")
-            tasks: dict[str, TaskID] = {}
-            works = self._works(batch, bar, tasks)
+        with ExitStack() as at_the_end, LiveTable(bars_shown(self.progress)) as table:
+            at_the_end.callback(self._sum_up, batch)
+            lines: dict[str, Working] = {}
+            works = self._works(batch, table, lines)
             for work in (driver or self._in_threads)(self.worker, works):
-                bar.remove_task(tasks.pop(work.case.name))
-                self._note(work, batch)
+                table.end(lines.pop(work.case.name), _note(work, batch))
                 if isinstance(work.outcome, str) and self.progress:
-                    line = f"failed {work.case.name}: {work.outcome}"
-                    bar.console.print(line, highlight=False, soft_wrap=True, markup=False)
-                ended = f"{len(batch.done)} done, {len(batch.skipped)} done before, {len(batch.failed)} failed"
-                bar.update(overall, description=ended)
+                    table.print(f"failed {work.case.name}: {work.outcome}")
         return batch
 
     def _in_threads(self, worker: CaseWorker, works: Iterator[Work]) -> Iterator[Work]:
@@ -165,13 +162,25 @@ class Segmenter:
         yield from convey(works, stations)
         torch.set_num_threads(threads)
 
-    def _works(self, batch: Batch, bar: Progress, tasks: dict[str, TaskID]) -> Iterator[Work]:
+    def _sum_up(self, batch: Batch) -> None:
+        """Makes the table and the page of all cases that the manifest has."""
+        rows = self.manifest.read()
+        try:
+            write_summary(self.output_dir, rows)
+            write_index(self.output_dir, rows, self.destination.names if self.destination.url else None)
+            self.destination.publish(["summary.csv", "index.html"])
+        except (OSError, RadsegError) as error:
+            batch.notes.append(f"summary.csv and index.html can't be written ({one_line(error)}); run again for them")
+
+    def _works(self, batch: Batch, table: LiveTable, lines: dict[str, Working]) -> Iterator[Work]:
         rows = self.manifest.read()
         finished = {row["case"]: row for row in rows if row.get("status") == "done"}
         refused_before = {row["input"] for row in rows if row.get("status") == "refused"}
         for case in self.cases:
+            table.found(getattr(self.cases, "share", 0.0))
             if isinstance(case, Refusal):
                 self._refuse(case, batch, refused_before)
+                table.refused()
                 continue
             name, source = case.name, called(case.source)
             batch.sources[name] = case.source if source == str(case.source) else source
@@ -179,31 +188,34 @@ class Segmenter:
                 del batch.sources[name]
                 case = replace(case, name=self.dicom_out.hidden(case.series_uid or name)[:12])
                 name = batch.sources[case.name] = case.name
-            task = tasks[name] = bar.add_task(f"{name}: waiting")
-            yield Work(case, finished.get(name), partial(self._say, bar, task, name))
-
-    def _say(self, bar: Progress, task: TaskID, name: str, text: str) -> None:
-        bar.update(task, description=f"{name}: {text}")
-
-    def _note(self, work: Work, batch: Batch) -> None:
-        """Takes a case that has ended into the batch."""
-        name, row = work.case.name, work.row
-        if isinstance(work.outcome, str):
-            batch.failed[name] = work.outcome
-        elif work.outcome is False:
-            batch.skipped.append(name)
-        else:
-            batch.done.append(name)
-            batch.warnings |= {name: row["warnings"]} if row["warnings"] else {}
-            batch.notes += [note for note in row["engine"]["notes"] if note not in batch.notes]
+            line = lines[name] = table.start(name)
+            yield Work(case, finished.get(name), partial(table.say, line))
 
     def _refuse(self, refusal: Refusal, batch: Batch, refused_before: set[str]) -> None:
         source, reason = called(refusal.source), with_urls(refusal.reason)
-        told = self.dicom_out.hidden(hashlib.sha256((refusal.series_uid or source).encode()).hexdigest())[:12]
+        told = self.dicom_out.hidden(
+            hashlib.sha256((refusal.series_uid or source).encode(errors="surrogateescape")).hexdigest()
+        )[:12]
         recorded = reason.replace(source, "the input")
         if self.dicom_out.deidentifier is not None:
             source = f"input {told}"
             reason = recorded = without_paths(recorded, files_of(refusal.source), "the input")
-        batch.refused[source] = reason
+        known = batch.refused.get(source)
+        batch.refused[source] = reason if known in (None, reason) else f"{known}; {reason}"
         if told not in refused_before:
             self.manifest.append({"status": "refused", "input": told, "reason": recorded})
+
+
+def _note(work: Work, batch: Batch) -> bool | str:
+    """Takes a case that has ended into the batch, and gives its outcome."""
+    name, row = work.case.name, work.row
+    if isinstance(work.outcome, str):
+        batch.failed[name] = work.outcome
+        return work.outcome
+    if not work.outcome:
+        batch.skipped.append(name)
+        return False
+    batch.done.append(name)
+    batch.warnings |= {name: row["warnings"]} if row["warnings"] else {}
+    batch.notes += [note for note in row["engine"]["notes"] if note not in batch.notes]
+    return True
