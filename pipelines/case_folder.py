@@ -1,10 +1,12 @@
 """The folder of one case: written beside its place, renamed into it when whole."""
 
+import errno
 import json
 import os
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +25,74 @@ CASE_FILES = frozenset(
 )
 """All that a case's folder may hold."""
 
+_OLD, _GONE = ".old", ".gone"
+_TURNS = 3
+
 
 @contextmanager
 def case_folder(output_dir: Path, name: str) -> Iterator[Path]:
     """A new folder to fill; it becomes `output_dir/name` at the end, or vanishes if filling it failed.
 
-    What was at `output_dir/name` is replaced only then.
+    What was at `output_dir/name` is replaced only then. The folder is this attempt's own: another attempt at the same
+    case, such as one on a node of a cluster that was given up too early, can't fill or delete it unnoticed.
     """
-    part, old, place = output_dir / f".{name}.part", output_dir / f".{name}.old", output_dir / name
-    recover(output_dir, name)
+    place = output_dir / name
+    part = _attempts(output_dir, name) / uuid.uuid4().hex
     try:
-        part.mkdir()
+        part.mkdir(parents=True)
         yield part
         for file in part.iterdir():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-        if place.exists():
-            place.rename(old)
-        part.rename(place)
+        _put(part, place)
     finally:
-        recover(output_dir, name)
+        _clear(output_dir, name, own=part.name)
 
 
 def recover(output_dir: Path, name: str) -> None:
-    """Clears up what an interruption left of a case: its unfinished folder, and a replaced one not yet deleted.
+    """Clears up what interruptions left of a case: unfinished folders, and a replaced one not yet deleted.
 
-    Killed between the two renames of a replacement, the old result is the only whole one: it is put back.
+    Killed between the two renames of a replacement, the old result is the only whole one: it is put back. An attempt
+    at the case that is still going on somewhere can't finish after this.
     """
-    part, old, place = output_dir / f".{name}.part", output_dir / f".{name}.old", output_dir / name
-    if old.exists() and not place.exists():
-        old.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-    shutil.rmtree(part, ignore_errors=True)
+    _clear(output_dir, name)
+
+
+def _attempts(output_dir: Path, name: str) -> Path:
+    """What holds the folders of all attempts at a case, each of a name of its own."""
+    return output_dir / f".{name}.part"
+
+
+def _put(part: Path, place: Path) -> None:
+    """Renames a whole folder to its place, replacing what is there, even if that was put there this moment."""
+    for turn in range(_TURNS):
+        with suppress(FileNotFoundError):
+            place.rename(part.with_name(f"{part.name}-{turn}{_OLD}"))
+        try:
+            part.rename(place)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or turn == _TURNS - 1:
+                raise
+
+
+def _clear(output_dir: Path, name: str, own: str = "") -> None:
+    """Deletes the folders of the attempts at a case whose names begin with `own`, and puts back what was replaced."""
+    attempts, place = _attempts(output_dir, name), output_dir / name
+    for left in sorted(attempts.glob(f"{own}*")):
+        if left.suffix == _OLD and not place.exists():
+            with suppress(OSError):
+                left.rename(place)
+                continue
+        # under another name first: whoever still fills the folder can't rename it into place half deleted
+        gone = left.with_name(f"{left.name}{_GONE}")
+        with suppress(OSError):
+            left.rename(gone)
+        if gone.is_file():
+            gone.unlink(missing_ok=True)
+        shutil.rmtree(gone, ignore_errors=True)
+    with suppress(OSError):  # held by another attempt, or not there
+        attempts.rmdir()
 
 
 def write_case(

@@ -51,7 +51,7 @@ def segment(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Cases at a time.")] = 1,
     ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Run on a Ray cluster: HOST:PORT, or local for one here.")
+        str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: local (here), auto or HOST:PORT of a cluster.")
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

@@ -49,10 +49,52 @@ def test_a_new_result_replaces_the_old_one_whole(tmp_path: Path) -> None:
 def test_a_result_survives_a_kill_between_the_two_renames(tmp_path: Path) -> None:
     with case_folder(tmp_path, "case") as folder:
         (folder / "mask.nii.gz").write_text("first")
-    (tmp_path / "case").rename(tmp_path / ".case.old")  # as the replacement does, and then nothing more
-    (tmp_path / ".case.part").mkdir()
+    (tmp_path / ".case.part" / "0123").mkdir(parents=True)
+    (tmp_path / "case").rename(tmp_path / ".case.part" / "0123-0.old")  # as the replacement does, and then nothing more
     recover(tmp_path, "case")
     assert (tmp_path / "case" / "mask.nii.gz").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+def test_what_killed_runs_left_is_cleared_up_and_no_other_case_s(tmp_path: Path) -> None:
+    for left in (".case.part/0123", ".case.part/4567.gone", ".case.part/89ab-0.old", ".case.2.part/0123"):
+        (tmp_path / left).mkdir(parents=True)
+        (tmp_path / left / "mask.nii.gz").write_text("half")
+    (tmp_path / ".case.part" / "mask.nii.gz").write_text("half")
+    (tmp_path / "case").mkdir()
+    recover(tmp_path, "case")
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        *(".case.2.part", ".case.2.part/0123", ".case.2.part/0123/mask.nii.gz", "case")
+    ]
+
+
+def test_two_attempts_at_a_case_leave_one_whole_result(tmp_path: Path) -> None:
+    with case_folder(tmp_path, "case") as slow:
+        (slow / "mask.nii.gz").write_text("slow")
+        with case_folder(tmp_path, "case") as fast:
+            assert fast != slow
+            (fast / "mask.nii.gz").write_text("fast")
+        assert (tmp_path / "case" / "mask.nii.gz").read_text() == "fast"
+        (slow / "statistics.json").write_text("slow")
+    assert {file.name: file.read_text() for file in (tmp_path / "case").iterdir()} == {
+        "mask.nii.gz": "slow",
+        "statistics.json": "slow",
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["case"]
+
+
+def _fill_while_given_up(tmp_path: Path) -> None:
+    with case_folder(tmp_path, "case") as folder:
+        (folder / "mask.nii.gz").write_text("late")
+        recover(tmp_path, "case")  # as another attempt does before it begins
+        with case_folder(tmp_path, "case") as other:
+            (other / "mask.nii.gz").write_text("other")
+
+
+def test_an_attempt_that_was_given_up_neither_finishes_nor_harms_the_next(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        _fill_while_given_up(tmp_path)
+    assert (tmp_path / "case" / "mask.nii.gz").read_text() == "other"
     assert [path.name for path in tmp_path.iterdir()] == ["case"]
 
 
