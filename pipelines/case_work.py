@@ -2,7 +2,6 @@
 
 import dataclasses
 import logging
-import os
 import resource
 import sys
 import time
@@ -19,7 +18,7 @@ from radseg.pipelines.cases import Case, digest
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.engine import Prediction, Predictor
 from radseg.pipelines.errors import InputError, RadsegError, one_line
-from radseg.pipelines.hiding import without_paths
+from radseg.pipelines.hiding import as_zipped, without_folders, without_paths
 from radseg.pipelines.io import Volume
 from radseg.pipelines.io.destination import Destination
 from radseg.pipelines.io.local_copy import called, with_urls
@@ -128,13 +127,12 @@ class CaseWorker:
     def fail(self, work: Work, reason: str) -> None:
         """Ends a case with why it failed, and records that."""
         work.outcome = self.told(work.case, reason)
-        # paths may name a patient: they are shown, not recorded
-        self._record_failure(work.row, work.outcome.replace(f"{with_urls(work.case.source.parent)}{os.sep}", ""))
+        self._record_failure(work.row, without_folders(work.outcome, work.case))
 
     def told(self, case: Case, reason: str) -> str:
         """A reason as it may be shown: with the case's name for its path where identities are taken out."""
         if self.dicom_out.deidentifier is None:
-            return reason
+            return as_zipped(reason, case)
         return without_paths(reason, [*case.files, case.source], case.name)
 
     def _read(self, work: Work) -> None:
@@ -178,7 +176,7 @@ class CaseWorker:
         if recorded is None or any(recorded.get(key) != row[key] for key in _SAME):
             there_is = "there is already a result of other input, weights or settings; use --overwrite"
             raise InputError(f"{folder}: {there_is}")
-        if not whole or recorded.get("seg_type") != row.get("seg_type"):
+        if not whole or recorded.get("seg_type") != row.get("seg_type", recorded.get("seg_type")):
             return False
         known = earlier is not None and all(earlier.get(key) == row[key] for key in _SAME)
         sent = self._send_if_not_yet(work, earlier)

@@ -1,9 +1,11 @@
 """Paths taken out of what is told: a file's or folder's name may be a patient's."""
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from radseg.pipelines.io.find_images import Case
 from radseg.pipelines.io.local_copy import with_urls
 
 
@@ -15,6 +17,21 @@ def without_paths(text: str, paths: Iterable[Path], stand_in: str) -> str:
     for name in sorted({path.name for path in known if path.name}, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", stand_in, text)
     return text
+
+
+def without_folders(text: str, case: Case) -> str:
+    """What is recorded of a reason: its files by their names alone, the folder or zip of a case by the case's name."""
+    folders = {as_zipped(with_urls(folder), case) for folder in (case.source, *(path.parent for path in case.files))}
+    for folder in sorted(folders, key=len, reverse=True):
+        text = text.replace(f"{folder}{os.sep}", "")
+    if case.source not in case.files:
+        text = text.replace(with_urls(case.source), case.name)
+    return text.replace(f"{with_urls(case.source.parent)}{os.sep}", "")
+
+
+def as_zipped(text: str, case: Case) -> str:
+    """A text that calls what was unpacked of a zip by its path inside the zip."""
+    return text if case.unpacked is None else text.replace(str(case.unpacked.path), with_urls(case.source))
 
 
 def files_of(source: Path) -> list[Path]:

@@ -24,6 +24,7 @@ from radseg.pipelines.io.local_copy import called, with_urls
 from radseg.pipelines.live_table import LiveTable, Working
 from radseg.pipelines.manifest import Manifest
 from radseg.pipelines.provenance import Provenance
+from radseg.pipelines.refusals import Refusals
 from radseg.pipelines.report.index_page import write_index
 from radseg.pipelines.report.summary import write_summary
 
@@ -147,11 +148,14 @@ class Segmenter:
         with ExitStack() as at_the_end, LiveTable(bars_shown(self.progress)) as table:
             at_the_end.callback(self._sum_up, batch)
             lines: dict[str, Working] = {}
-            works = self._works(batch, table, lines)
+            lost: list[RadsegError] = []
+            works = self._works(batch, table, lines, lost)
             for work in (driver or self._in_threads)(self.worker, works):
                 table.end(lines.pop(work.case.name), _note(work, batch))
                 if isinstance(work.outcome, str) and self.progress:
                     table.print(f"failed {work.case.name}: {work.outcome}")
+        if lost:
+            raise lost[0]
         return batch
 
     def _in_threads(self, worker: CaseWorker, works: Iterator[Work]) -> Iterator[Work]:
@@ -159,8 +163,10 @@ class Segmenter:
         threads = torch.get_num_threads()
         share = partial(torch.set_num_threads, max(1, threads // self.workers))
         stations = (Station(worker.read), Station(worker.predict, self.workers, share), Station(worker.write))
-        yield from convey(works, stations)
-        torch.set_num_threads(threads)
+        try:
+            yield from convey(works, stations)
+        finally:
+            torch.set_num_threads(threads)
 
     def _sum_up(self, batch: Batch) -> None:
         """Makes the table and the page of all cases that the manifest has."""
@@ -172,38 +178,56 @@ class Segmenter:
         except (OSError, RadsegError) as error:
             batch.notes.append(f"summary.csv and index.html can't be written ({one_line(error)}); run again for them")
 
-    def _works(self, batch: Batch, table: LiveTable, lines: dict[str, Working]) -> Iterator[Work]:
+    def _works(
+        self, batch: Batch, table: LiveTable, lines: dict[str, Working], lost: list[RadsegError]
+    ) -> Iterator[Work]:
+        """The work of a batch; what ends the search, such as an archive that is gone, waits in `lost` for its end."""
         rows = self.manifest.read()
-        finished = {row["case"]: row for row in rows if row.get("status") == "done"}
-        refused_before = {row["input"] for row in rows if row.get("status") == "refused"}
-        for case in self.cases:
+        finished = {row.get("case"): row for row in rows if row.get("status") == "done"}
+        refusals, usable = Refusals(rows), set()
+        cases = iter(self.cases)
+        while (case := _next(cases, lost)) is not None:
             table.found(getattr(self.cases, "share", 0.0))
             if isinstance(case, Refusal):
-                self._refuse(case, batch, refused_before)
+                self._refuse(case, batch, refusals)
                 table.refused()
                 continue
+            usable.add(self._input(case))
             name, source = case.name, called(case.source)
             batch.sources[name] = case.source if source == str(case.source) else source
             if self.dicom_out.deidentifier is not None:
                 del batch.sources[name]
-                case = replace(case, name=self.dicom_out.hidden(case.series_uid or name)[:12])
+                case = replace(case, name=self.dicom_out.hidden(name)[:12])
                 name = batch.sources[case.name] = case.name
             line = lines[name] = table.start(name)
             yield Work(case, finished.get(name), partial(table.say, line))
+        for row in refusals.withdrawn(usable):
+            self.manifest.append(row)
 
-    def _refuse(self, refusal: Refusal, batch: Batch, refused_before: set[str]) -> None:
-        source, reason = called(refusal.source), with_urls(refusal.reason)
-        told = self.dicom_out.hidden(
-            hashlib.sha256((refusal.series_uid or source).encode(errors="surrogateescape")).hexdigest()
-        )[:12]
+    def _refuse(self, refusal: Refusal, batch: Batch, refusals: Refusals) -> None:
+        source, reason, told = called(refusal.source), with_urls(refusal.reason), self._input(refusal)
         recorded = reason.replace(source, "the input")
         if self.dicom_out.deidentifier is not None:
             source = f"input {told}"
             reason = recorded = without_paths(recorded, files_of(refusal.source), "the input")
         known = batch.refused.get(source)
         batch.refused[source] = reason if known in (None, reason) else f"{known}; {reason}"
-        if told not in refused_before:
-            self.manifest.append({"status": "refused", "input": told, "reason": recorded})
+        for row in refusals.lines(told, recorded):
+            self.manifest.append(row)
+
+    def _input(self, one: Case | Refusal) -> str:
+        """What the manifest calls a series, or another file or folder, that is or was refused."""
+        what = one.series_uid or called(one.source)
+        return self.dicom_out.hidden(hashlib.sha256(what.encode(errors="surrogateescape")).hexdigest())[:12]
+
+
+def _next(cases: Iterator[Case | Refusal], lost: list[RadsegError]) -> Case | Refusal | None:
+    """The next of the cases, None at their end or when they are lost, which is noted."""
+    try:
+        return next(cases, None)
+    except RadsegError as error:
+        lost.append(error)
+        return None
 
 
 def _note(work: Work, batch: Batch) -> bool | str:

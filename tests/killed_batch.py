@@ -4,6 +4,7 @@ Reads a JSON object a line: "arguments" of `segment`, the "folder" that is watch
 null for none). Answers with a JSON object: "touched" (how many there were), "killed", "failed".
 """
 
+import importlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import torch
 from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.segment import segment
 
+_SLOW = ("torch._dynamo", "radseg.pipelines.dicom_out.segmentation")
 _TOUCHES = {"open", "os.rename", "os.mkdir", "os.rmdir", "os.remove", "shutil.rmtree"}
 
 
@@ -42,7 +44,9 @@ def main() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
         order = json.loads(line)
-        load_workflow(order["arguments"]["bundle"], "inference")  # what it imports, children needn't
+        for module in _SLOW:  # what is imported here, children needn't
+            importlib.import_module(module)
+        load_workflow(order["arguments"]["bundle"], "inference")
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:

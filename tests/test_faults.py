@@ -2,14 +2,16 @@
 
 import errno
 import hashlib
-import importlib.util
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import nibabel as nib
@@ -25,22 +27,19 @@ KILLS = 20
 SEED = 5
 
 
-def _factory() -> Any:
-    spec = importlib.util.spec_from_file_location("dicom_factory", HERE / "pipelines" / "io" / "dicom_factory.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def series(dicom_factory: ModuleType, tmp_path: Path) -> Callable[[int], Path]:
+    """Writes as many tiny CT series of noise, one a folder, and gives the folder that holds them."""
 
+    def write(count: int) -> Path:
+        random_state = np.random.default_rng(0)
+        for number in range(count):
+            hu = random_state.integers(-1000, 400, (16, 16, 4)).astype(np.int16)
+            uid = f"1.2.826.0.1.3680043.8.498.7.{number + 1}"
+            dicom_factory.write_series(tmp_path / "in" / f"{number:04d}", hu, uid=uid)
+        return tmp_path / "in"
 
-def _series(folder: Path, count: int) -> Path:
-    """Tiny CT series of noise, one a folder."""
-    factory, random_state = _factory(), np.random.default_rng(0)
-    for number in range(count):
-        hu = random_state.integers(-1000, 400, (16, 16, 4)).astype(np.int16)
-        factory.write_series(folder / f"{number:04d}", hu, uid=f"1.2.826.0.1.3680043.8.498.7.{number + 1}")
-    return folder
+    return write
 
 
 def _settled(output: Path) -> dict[str, str]:
@@ -87,12 +86,16 @@ def order() -> Iterator[Order]:
 
 
 def test_a_batch_killed_at_any_file_and_run_again_ends_as_if_nothing_had_been(
-    order: Order, small: dict[str, dict[str, Any]], small_weights: dict[str, Path], tmp_path: Path
+    order: Order,
+    series: Callable[[int], Path],
+    small: dict[str, dict[str, Any]],
+    small_weights: dict[str, Path],
+    tmp_path: Path,
 ) -> None:
-    inputs = _series(tmp_path / "in", 3)
+    inputs = series(3)
     common = {
         "bundle": "lung_ct", "inputs": str(inputs), "weights": str(small_weights["lung_ct"]),
-        "output_type": "dicom_seg", **small["lung_ct"],
+        "output_type": "dicom_seg", "runtime": "torch", **small["lung_ct"],
     }  # fmt: skip
 
     def run(output: Path, kill_at: int | None) -> dict[str, Any]:
@@ -114,9 +117,13 @@ def test_a_batch_killed_at_any_file_and_run_again_ends_as_if_nothing_had_been(
 
 
 def test_a_full_disk_fails_the_case_in_one_line_and_the_next_run_does_it(
-    monkeypatch: pytest.MonkeyPatch, small: dict[str, dict[str, Any]], small_weights: dict[str, Path], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    series: Callable[[int], Path],
+    small: dict[str, dict[str, Any]],
+    small_weights: dict[str, Path],
+    tmp_path: Path,
 ) -> None:
-    inputs = _series(tmp_path / "in", 2)
+    inputs = series(2)
     options = {"weights": small_weights["lung_ct"], "progress": False, **small["lung_ct"]}
     real, full = os.fsync, [True]
 
@@ -137,11 +144,36 @@ def test_a_full_disk_fails_the_case_in_one_line_and_the_next_run_does_it(
     assert (again.done, again.skipped, again.failed) == ([failed], batch.done, {})
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_batch_told_to_stop_keeps_what_is_finished_and_sums_it_up(
+    number: signal.Signals, code: int, series: Callable[[int], Path], small_options: Callable[[str], list[str]],
+    small_weights: dict[str, Path], tmp_path: Path,
+) -> None:  # fmt: skip
+    out = tmp_path / "out"
+    # in the background of a shell Ctrl-C is ignored, and so it would be by a test that runs there
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    script += "from radseg.pipelines.cli import main; main()"
+    command = [sys.executable, "-c", script, "segment", "lung_ct", series(40)]
+    options = ["-o", out, "-j", "2", "--weights", small_weights["lung_ct"], *small_options("lung_ct")]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        manifest, deadline = Manifest(out / "manifest.jsonl"), time.monotonic() + 60
+        while not manifest.read() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(number)
+        printed, told = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert (printed, told) == ("", "interrupted; what was finished is kept, run again to go on\n")
+    done = {row["case"] for row in manifest.read()}
+    assert 0 < len(done) < 40
+    assert {path.name for path in out.iterdir()} == {*done, "manifest.jsonl", "summary.csv", "index.html"}
+    assert len((out / "summary.csv").read_text().splitlines()) == 1 + len(done)
+
+
 @pytest.mark.long
 def test_a_thousand_series_with_thirty_broken_ones_give_970_masks_and_thirty_reasons(
-    small: dict[str, dict[str, Any]], small_weights: dict[str, Path], tmp_path: Path
+    series: Callable[[int], Path], small: dict[str, dict[str, Any]], small_weights: dict[str, Path], tmp_path: Path
 ) -> None:
-    inputs = _series(tmp_path / "in", 1000)
+    inputs = series(1000)
     broken = random.Random(SEED).sample(range(1000), 30)
     for number, which in enumerate(broken):
         file = sorted((inputs / f"{which:04d}").iterdir())[1]
@@ -149,7 +181,7 @@ def test_a_thousand_series_with_thirty_broken_ones_give_970_masks_and_thirty_rea
             file.write_bytes(file.read_bytes()[:-100])  # pixels cut off
         elif number % 3 == 1:
             file.unlink()
-            sorted((inputs / f"{which:04d}").iterdir())[0].unlink()  # too few slices are left
+            sorted((inputs / f"{which:04d}").iterdir())[0].unlink()  # two of the three slices there must be are left
         else:
             dataset = pydicom.dcmread(file)
             dataset.RescaleSlope = 0
@@ -168,4 +200,5 @@ def test_a_thousand_series_with_thirty_broken_ones_give_970_masks_and_thirty_rea
     assert len(reasons) == 30
     assert all("\n" not in reason and reason for reason in reasons)
     assert sum("cut off" in reason for reason in reasons) == 10
+    assert sum("2 slices" in reason for reason in reasons) == 10
     assert sum("RescaleSlope is 0" in reason for reason in reasons) == 10

@@ -16,7 +16,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Radiology segmentation bundles: CT or X-ray in, mask on the original grid out. Not a medical device.",
-    epilog="Exit codes: 0 all done, 1 some cases failed or none was usable, 2 wrong usage, config or weights.",
+    epilog="Exit codes: 0 all done, 1 some cases failed or none was usable, 2 wrong usage, config or weights, "
+    "130 or 143 stopped by Ctrl-C or SIGTERM.",
 )
 for verb in (segment, train, evaluate, validate, listen):
     app.command(context_settings=OVERRIDES)(verb)

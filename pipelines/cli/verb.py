@@ -2,9 +2,13 @@
 
 import functools
 import logging
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
@@ -22,10 +26,11 @@ def verb(function: Callable[..., int]) -> Callable[..., None]:
         verbose = kwargs.get("verbose", False)
         _quieten(verbose)
         try:
-            code = function(*args, **kwargs)
-        except KeyboardInterrupt:
+            with _interruptible():
+                code = function(*args, **kwargs)
+        except KeyboardInterrupt as end:
             say("interrupted; what was finished is kept" + _GO_ON.get(function.__name__, ""))
-            code = 130
+            code = 143 if isinstance(end, _Terminated) else 130
         except RadsegError as error:
             if verbose:
                 raise
@@ -44,6 +49,31 @@ def verb(function: Callable[..., int]) -> Callable[..., None]:
 def say(line: str) -> None:
     """Prints to standard error, where it is in nobody's way who reads the results."""
     print(line, file=sys.stderr)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came, as from a scheduler or at shutdown."""
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Has SIGTERM end a verb as Ctrl-C does, so that work in hand is finished; a second of either ends it at once."""
+    numbers = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) != signal.SIG_IGN]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for one in numbers:
+            signal.signal(one, signal.SIG_DFL)
+        raise _Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+        yield
+        return
+    before = [signal.signal(number, end) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _quieten(verbose: bool) -> None:

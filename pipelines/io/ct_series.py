@@ -37,7 +37,6 @@ _HU_ONLY_INTERCEPT = -500.0
 
 _STRAY = "of another size, PixelSpacing or orientation than the other slices (a localizer that isn't marked?)"
 _TAG_TILT_TOLERANCE_DEGREES = 0.5
-_MOST_PIXELS_PER_BYTE = 1000  # more than any compression of real images reaches
 
 
 @dataclass(frozen=True)
@@ -89,6 +88,9 @@ def select_slices(headers: Sequence[Header], *, modality: str = "CT", min_slices
             which = "" if len(slices) == 1 else f" in {header.path.name}"
             return Selection((), set_aside, f"{header.pixel_trouble}{which}; fetch the images again")
 
+    unlike = _unlike(placed)
+    if unlike:
+        return Selection((), set_aside, unlike)
     owners = [(header, frame) for header in placed for frame in range(header.frames)]
     planes = [plane for header in placed for plane in header.slices if plane is not None]
     groups = alike(planes)
@@ -152,11 +154,7 @@ def read_series(
     """
     source = files[0] if len(files) == 1 else files[0].parent
     known = {header.path: header for header in headers if unchanged(header)}
-    read = [known.get(path) or read_header(path) for path in files]
-    found = [header for header in read if header is not None]
-    for path, header in zip(files, read, strict=True):
-        if header is None:
-            raise InputError(f"{path}: not readable as DICOM; fetch the file again")
+    found = [known.get(path) or _header_of(path) for path in files]
     if len({header.series_uid for header in found}) > 1:
         raise InputError(f"{source}: files of several series, or changed since they were found; run again")
     selection = select_slices(found, modality=modality, min_slices=min_slices)
@@ -164,10 +162,6 @@ def read_series(
         raise InputError(f"{source}: {selection.refusal}")
     order = selection.arrangement.order
     first = next(header for header in found if header.path == selection.files[0])
-    claimed = len(order) * first.rows * first.columns
-    held = sum(path.stat().st_size for path in selection.files)
-    if claimed > held * _MOST_PIXELS_PER_BYTE:
-        raise InputError(f"{source}: claims {claimed} pixels in {held} bytes; the file is damaged, fetch it again")
     if first.frames > 1:
         slices = [SliceFile(first.path, {frame: place for place, frame in enumerate(order)})]
     else:
@@ -185,6 +179,16 @@ def read_series(
         *stack_notes,
     )
     return Volume(stack_kji.transpose(2, 1, 0), LPS_TO_RAS @ selection.arrangement.affine_lps, "HU", notes)
+
+
+def _header_of(path: Path) -> Header:
+    try:
+        header = read_header(path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be read ({error.strerror}); fetch the file again") from error
+    if header is None:
+        raise InputError(f"{path}: not readable as DICOM; fetch the file again")
+    return header
 
 
 def not_a_slice(header: Header, modality: str) -> str:
@@ -209,6 +213,20 @@ def not_a_slice(header: Header, modality: str) -> str:
         return "colour picture (secondary capture), not a slice"
     if modality == "CT" and header.rescale_type not in _HU_TYPES:
         return f"RescaleType {header.rescale_type}, expected HU"
+    return ""
+
+
+def _unlike(slices: Sequence[Header]) -> str:
+    """What keeps the values of slices from being those of one scan; "" when nothing does."""
+    studies = len({header.study_uid for header in slices})
+    if studies > 1:  # of several patients, perhaps, whose identifiers somebody made one
+        return f"slices of {studies} studies with one SeriesInstanceUID; give each study alone"
+    without = [header for header in slices if header.rescale_intercept is None]
+    if 0 < len(without) < len(slices):
+        return f"no usable RescaleIntercept in {without[0].path.name}, unlike in other slices; export the series again"
+    photometric = sorted({header.photometric for header in slices} - {""})
+    if len(photometric) > 1:
+        return f"slices in {' and '.join(photometric)}; export the series again"
     return ""
 
 

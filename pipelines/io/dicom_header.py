@@ -1,6 +1,7 @@
 """What a DICOM file says about itself, read without its pixels."""
 
 import contextlib
+import logging
 import os
 import threading
 import warnings
@@ -26,13 +27,16 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 SCREEN_WORDS = {"SCREEN SAVE", "SCREENSHOT", "DOSE_INFO"}
 RADIOGRAPH_MODALITIES = ("DX", "CR", "RG")
 """Projection radiographs in PS3.3 C.7.3.1.1.1: digital, computed, and digitised film."""
-_KEYWORDS = [
-    *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber", "Modality"),
-    *("ImageType", "GantryDetectorTilt", "TemporalPositionIdentifier"),
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PixelRepresentation", "BitsAllocated"),
-    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
-    *("RescaleIntercept", "RescaleSlope", "RescaleType", "PhotometricInterpretation", "ModalityLUTSequence"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+_TAGS = [
+    pydicom.tag.Tag(keyword)
+    for keyword in (
+        *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "AcquisitionNumber", "Modality"),
+        *("ImageType", "GantryDetectorTilt", "TemporalPositionIdentifier"),
+        *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PixelRepresentation", "BitsAllocated"),
+        *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"),
+        *("RescaleIntercept", "RescaleSlope", "RescaleType", "PhotometricInterpretation", "ModalityLUTSequence"),
+        *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    )
 ]
 _MOST_MM = 1e6
 _MOST_SIDE = 65_535
@@ -124,12 +128,15 @@ def read_header(path: Path) -> Header | None:
         file.seek(0)
         try:
             stream = dicom_stream(file)
-            dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_KEYWORDS)
+            dataset = pydicom.dcmread(stream, force=True, stop_before_pixels=True, specific_tags=_TAGS)
             return _header(path, dataset, stream, state, None if stream is not file else state[0], starts_as_dicom)
         except Exception as error:  # pydicom has no single error for a damaged file
             if not starts_as_dicom:
                 return None
             return _broken_header(path, file, state, f"its header can't be read ({first_line(error)[:100]})")
+
+
+_PYDICOM_LOG = logging.getLogger("pydicom")
 
 
 class _Quiet:
@@ -146,6 +153,9 @@ class _Quiet:
                 self.undo.enter_context(warnings.catch_warnings())
                 self.undo.enter_context(pydicom.config.disable_value_validation())
                 warnings.simplefilter("ignore")
+                # each of its warnings is also logged, with the value in question, which may be a patient's
+                self.undo.callback(_PYDICOM_LOG.setLevel, _PYDICOM_LOG.level)
+                _PYDICOM_LOG.setLevel(logging.CRITICAL)
             self.inside += 1
 
     def leave(self) -> None:
@@ -257,13 +267,14 @@ def _is_of_an_image(sop_class: str) -> bool:
 
 def _broken_header(path: Path, file: BinaryIO | None, state: tuple[int, int], damage: str) -> Header:
     """What can be said of a broken file: its series, if the break is behind that."""
-    values, until = Values(pydicom.Dataset()), pydicom.tag.Tag("Rows")
+    dataset, until = pydicom.Dataset(), pydicom.tag.Tag("Rows")
     if file is not None:
         file.seek(0)
         with contextlib.suppress(Exception):
-            values.dataset = read_partial(
+            dataset = read_partial(
                 dicom_stream(file), lambda tag, vr, length: tag >= until, force=True, specific_tags=_IDENTITY_TAGS
             )
+    values = Values(dataset)
     sop_class, modality = values.text("SOPClassUID"), values.text("Modality").upper()
     series, instance, study = (
         values.text(keyword) or None for keyword in ("SeriesInstanceUID", "SOPInstanceUID", "StudyInstanceUID")

@@ -33,10 +33,13 @@ TRANSFER_SYNTAXES = tuple(
     )
 )
 MAX_INSTANCE_BYTES = 1 << 30
-MAX_ASSOCIATIONS = 8
+MAX_HELD_BYTES = 2 << 30
+MAX_ASSOCIATIONS = 32
+_MAX_CONNECTIONS = 2 * MAX_ASSOCIATIONS  # with those that don't ask for an association, or are being rejected
 _MAX_READ_BYTES = 1 << 20  # of one PDU; an A-ASSOCIATE-RQ that proposes a lot is longer than MAX_PDU_BYTES
-_MAX_QUEUED = 4  # messages of a sender that doesn't wait for answers, which none may
+_MAX_QUEUED = 1  # messages that wait for their turn; a sender that doesn't wait for answers has more
 _IDLE_S = 120
+_ASKS_WITHIN_S = 10  # for an association; who only looks whether the port is open has a place for as long
 _STUDY = pydicom.tag.Tag("StudyInstanceUID")
 _HEAD_BYTES = 1 << 20
 # PS3.4 table B.2-1
@@ -66,6 +69,7 @@ class DicomServer:
         taken: SOP classes that are accepted.
         allow_from: AE titles that may send; all when empty.
         max_instance_bytes: who sends a larger image is cut off.
+        max_held_bytes: who sends more when all senders' unfinished images together have as much is cut off.
 
     Raises:
         ConfigError: a title, the address or the port can't be used, or pynetdicom isn't installed.
@@ -81,15 +85,17 @@ class DicomServer:
         taken: Sequence[str],
         allow_from: Sequence[str] = (),
         max_instance_bytes: int = MAX_INSTANCE_BYTES,
+        max_held_bytes: int = MAX_HELD_BYTES,
     ) -> None:
         module = load_pynetdicom()
         self._keep = keep
         self._connections: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # association to its socket
-        self._max_instance_bytes = max_instance_bytes
+        self._max_instance_bytes, self._max_held_bytes = max_instance_bytes, max_held_bytes
         self._encode_meta = module.dsutils.encode_file_meta
         entity = module.AE(ae_title=ae_title(title))
         entity.require_called_aet = True
         entity.require_calling_aet = [ae_title(one) for one in allow_from]
+        entity.acse_timeout = _ASKS_WITHIN_S
         entity.maximum_associations, entity.maximum_pdu_size = MAX_ASSOCIATIONS, MAX_PDU_BYTES
         entity.acse_timeout, entity.dimse_timeout, entity.network_timeout = 30, _IDLE_S, _IDLE_S
         entity.add_supported_context("1.2.840.10008.1.1")  # Verification
@@ -125,17 +131,25 @@ class DicomServer:
         socket = association.dul.socket
         socket.socket.settimeout(_IDLE_S)
         self._connections[association] = socket.socket
+        if len(self._others(association)) >= _MAX_CONNECTIONS:
+            socket.socket.shutdown(SHUT_RDWR)
         receive = socket.recv
 
         def bounded(count: int) -> bytearray:
-            message = association.dimse.message
-            held = message.data_set.tell() + message.encoded_command_set.tell() if message is not None else 0
-            queued = association.dimse.msg_queue.qsize()
+            held, queued = _held(association), association.dimse.msg_queue.qsize()
             if count > _MAX_READ_BYTES or held + count > self._max_instance_bytes or queued > _MAX_QUEUED:
+                raise ConnectionAbortedError
+            if held + count + sum(map(_held, self._others(association))) > self._max_held_bytes:
                 raise ConnectionAbortedError
             return bytearray(receive(count))
 
         socket.recv = bounded
+
+    def _others(self, association: Any) -> list[Any]:
+        """The other connections that are open; safe while threads add theirs."""
+        known = [reference() for reference in self._connections.keyrefs()]
+        others = [one for one in known if one is not None and one is not association]
+        return [one for one in others if self._connections[one].fileno() >= 0]
 
     def _store(self, event: Any) -> int:
         """Takes one image; the answer is a C-STORE status."""
@@ -154,6 +168,15 @@ class DicomServer:
         except OSError:
             return _OUT_OF_RESOURCES
         return _SUCCESS
+
+
+def _held(association: Any) -> int:
+    """Bytes of the message that an association is receiving and of those that wait for their turn."""
+    dimse = association.dimse
+    message, waiting = dimse.message, list(dimse.msg_queue.queue)
+    held = message.data_set.tell() + message.encoded_command_set.tell() if message is not None else 0
+    content = (getattr(primitive, "DataSet", None) for _, primitive in waiting)
+    return int(held + sum(one.getbuffer().nbytes for one in content if one is not None))
 
 
 def is_loopback(bind: str) -> bool:

@@ -1,9 +1,12 @@
 """Values of DICOM elements as plain numbers and words, whatever a damaged file has instead of them."""
 
+import math
+from functools import cache
 from typing import Any
 
-import numpy as np
 import pydicom
+
+_tag = cache(pydicom.tag.Tag)
 
 
 def numbers(value: Any, count: int) -> tuple[float, ...] | None:
@@ -15,7 +18,7 @@ def numbers(value: Any, count: int) -> tuple[float, ...] | None:
         floats = tuple(float(one) for one in values)
     except (TypeError, ValueError, OverflowError):
         return None
-    return floats if len(floats) == count and np.isfinite(floats).all() else None
+    return floats if len(floats) == count and all(map(math.isfinite, floats)) else None
 
 
 def words(value: Any) -> tuple[str, ...]:
@@ -37,11 +40,15 @@ class Values:
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
         self.damage = ""
+        self._there = set(map(int, dataset.keys()))  # pydicom takes long to find that one is absent
 
     def of(self, keyword: str, *, matters: bool = True) -> Any:
         """A value as pydicom has it; None where it is absent or broken."""
+        tag = _tag(keyword)
+        if int(tag) not in self._there:
+            return None
         try:
-            return self.dataset.get(keyword)
+            return self.dataset[tag].value
         except Exception:
             self.spoilt(keyword if matters else "")
             return None

@@ -1,5 +1,6 @@
 """A DICOMweb server: its studies, series and instances listed (QIDO), fetched (WADO) and new ones stored (STOW)."""
 
+import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from radseg.pipelines.errors import ConfigError, InputError
+from radseg.pipelines.io.dicomweb_answer import answer_to, content_of, instance_in
 from radseg.pipelines.io.dicomweb_keys import SERIES_KEYS, STUDY_KEYS, matches, query_text, values_of
-from radseg.pipelines.io.dicomweb_session import Attempts, Patience, open_session, timeouts
+from radseg.pipelines.io.dicomweb_session import Attempts, Patience, open_session
 from radseg.pipelines.io.dicomweb_url import DicomwebUrl, is_uid, parse
 from radseg.pipelines.io.multipart import CutOffError, FileAsMultipart, boundary_of, only_part
 from radseg.pipelines.io.storage_settings import current_storage
@@ -16,7 +18,6 @@ from radseg.pipelines.io.storage_settings import current_storage
 PAGE = 100
 """Answers that are asked for at a time; servers may give fewer."""
 
-_CHUNK = 1 << 20
 _ALREADY_THERE = 0x0111  # Duplicate SOP Instance, PS3.7 C.5.1
 _REASONS = {
     0x0110: "processing failure",
@@ -67,12 +68,10 @@ class DicomwebServer:
         asked = dict(self.url.series_keys)
         if self.url.series:
             asked["SeriesInstanceUID"] = self.url.series
-
         yield from self._listed("series", "SeriesInstanceUID", f"/studies/{study}/series", asked, asked)
 
     def instances(self, study: str, series: str) -> list[str]:
         """SOPInstanceUID of every instance of a series; raises as `Attempts`."""
-
         path = f"/studies/{study}/series/{series}/instances"
         return [
             values_of(one, "SOPInstanceUID")[0] for one in self._listed("instances", "SOPInstanceUID", path, {}, {})
@@ -88,11 +87,11 @@ class DicomwebServer:
         part = target.with_name(f"{target.name}.part")
 
         def get() -> None:
-            headers = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
-            with self.session.get(address, headers=headers, stream=True, timeout=timeouts()) as answer:
+            accepted = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+            with answer_to(self.session, self.url.said, "GET", address, {"Accept": accepted}) as answer:
                 answer.raise_for_status()
                 boundary = boundary_of(answer.headers.get("Content-Type", ""))
-                chunks = answer.iter_content(_CHUNK)
+                chunks = instance_in(answer, self.url.said)
                 _write(part, only_part(chunks, boundary) if boundary else chunks)
             with part.open("rb") as file:
                 if file.read(132)[128:] != b"DICM":
@@ -112,7 +111,9 @@ class DicomwebServer:
         """
         address = f"{self.url.base}/studies" + (f"/{self.url.study}" if self.url.study else "")
 
-        def post() -> Any:
+        where = self.url.said
+
+        def post() -> tuple[int, list[int] | None]:
             boundary = uuid.uuid4().hex
             headers = {
                 "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
@@ -122,18 +123,13 @@ class DicomwebServer:
                 body = FileAsMultipart(file, boundary)
             except OSError as error:
                 raise InputError(f"{file.name}: can't be read ({error.strerror}); check its permissions") from error
-            with body:
-                answer = self.session.post(
-                    address, data=body, headers=headers, timeout=timeouts(), allow_redirects=False
-                )
-            if answer.status_code not in (200, 202) and not (answer.status_code < 500 and _failures(answer)):
-                answer.raise_for_status()
-            return answer
+            with body, answer_to(self.session, where, "POST", address, headers, body) as answer:
+                codes = _failures(content_of(answer, where))
+                if answer.status_code not in (200, 202) and not (answer.status_code < 500 and codes):
+                    answer.raise_for_status()
+                return int(answer.status_code), codes
 
-        answer = self.attempts(f"storing {file.name}", post)
-        where, status, codes = self.attempts.where, answer.status_code, _failures(answer)
-        if 300 <= status < 400:
-            raise InputError(f"{where}: the server sends elsewhere (HTTP {status}); give that address")
+        status, codes = self.attempts(f"storing {file.name}", post)
         if codes is None and status != 200:
             raise InputError(f"{where}: the server doesn't say whether it stored {file.name}; look at its log")
         failed = [code for code in codes or () if code != _ALREADY_THERE]
@@ -161,13 +157,13 @@ class DicomwebServer:
             for answer in page:
                 uid = next(iter(values_of(answer, uid_keyword)), "")
                 if not is_uid(uid):
-                    raise InputError(f"{self.attempts.where}: listing {what} gave one without a valid {uid_keyword}")
+                    raise InputError(f"{self.url.said}: listing {what} gave one without a valid {uid_keyword}")
                 if uid not in met:
                     met.add(uid)
                     fresh.append(answer)
             if page and not fresh and len(page) == PAGE:
                 raise InputError(
-                    f"{self.attempts.where}: the server gives {PAGE} {what} at most and repeats them; narrow the query"
+                    f"{self.url.said}: the server gives {PAGE} {what} at most and repeats them; narrow the query"
                 )
             for answer in fresh:
                 if all(self._has(answer, keyword, value) for keyword, value in asked.items()):
@@ -178,10 +174,11 @@ class DicomwebServer:
 
     def _page(self, what: str, path_and_query: str) -> list[dict[str, Any]]:
         def get() -> Any:
-            headers = {"Accept": "application/dicom+json"}
-            with self.session.get(f"{self.url.base}{path_and_query}", headers=headers, timeout=timeouts()) as answer:
+            address, headers = f"{self.url.base}{path_and_query}", {"Accept": "application/dicom+json"}
+            with answer_to(self.session, self.url.said, "GET", address, headers) as answer:
                 answer.raise_for_status()
-                content = answer.json() if answer.content else []
+                text = content_of(answer, self.url.said)
+            content = json.loads(text) if text else []
             if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
                 raise ValueError
             return content
@@ -236,13 +233,13 @@ def store_address(url: str) -> DicomwebUrl:
     return where
 
 
-def _failures(answer: Any) -> list[int] | None:
+def _failures(answer: bytes) -> list[int] | None:
     """The reason codes of what wasn't stored (PS3.18 section 10.5.3); None when the answer can't be read."""
     try:
-        content = answer.json()
+        content = json.loads(answer)
         failed = content.get("00081198", {}).get("Value") or []
         return [int(item["00081197"]["Value"][0]) for item in failed]
-    except (ValueError, AttributeError, KeyError, IndexError, TypeError):
+    except (ValueError, AttributeError, KeyError, IndexError, TypeError, RecursionError):
         return None
 
 

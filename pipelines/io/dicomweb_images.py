@@ -1,5 +1,7 @@
 """The images of a PACS: series are looked up by DICOMweb, and each is downloaded when its turn comes."""
 
+import hashlib
+import re
 import tempfile
 import threading
 from collections import Counter
@@ -19,7 +21,7 @@ from radseg.pipelines.io.dicomweb_keys import values_of
 from radseg.pipelines.io.dicomweb_session import AT_ONCE, GoneError, Patience
 from radseg.pipelines.io.dicomweb_url import PREFIX, DicomwebUrl, parse
 from radseg.pipelines.io.find_images import Case, InputKind, Refusal, Search, find_images
-from radseg.pipelines.io.local_copy import scratch, stands_for
+from radseg.pipelines.io.local_copy import note_fetch_trouble, scratch, stands_for
 from radseg.pipelines.io.radiograph import wants_radiographs
 
 
@@ -28,7 +30,8 @@ def find_dicomweb(urls: Sequence[str], search: Search, *, patience: Patience | N
 
     A series is downloaded into a private folder, which lasts as long as its cases, and its cases are yielded before
     the next series is. Series of other modalities aren't downloaded; only where a URL leads to no usable series, one
-    refusal says what was passed over. A series that can't be downloaded is refused.
+    refusal says what was passed over. A series that can't be downloaded is a case all the same, one that can't be read
+    (`fetch_trouble` says why), since another run may have more luck; of radiographs, each image is.
 
     Args:
         urls: such as `dicomweb+https://host/dicom-web/studies/UID`; see `dicomweb_url.parse`.
@@ -114,7 +117,8 @@ class _Input:
             series = values_of(answer, "SeriesInstanceUID")[0]
             modality = (values_of(answer, "Modality") or [""])[0].upper()
             if modality and modality not in wanted:
-                self.passed_over[modality] += 1
+                # shown, so what is no code string (PS3.5 6.2) isn't
+                self.passed_over[modality if re.fullmatch("[A-Z0-9_ ]{1,16}", modality) else "others"] += 1
                 continue
             usable = True
             if (self.url.base, series) in met:
@@ -142,14 +146,17 @@ class _Input:
         place = self._place(study, series)
         holder = UnpackedFolder(place)
         holder.remove_when_unused()
+        each = wants_radiographs(search.modality)
+        found: list[Case | Refusal] = []
         try:
-            self._download(study, series, answer, place / "instances")
+            failed = self._download(study, series, answer, place / "instances", go_on=each)
         except GoneError:
             raise
         except InputError as error:
-            return [Refusal(place, str(error).removeprefix(f"{self.server.attempts.where}: "), series)]
-        found: list[Case | Refusal] = []
-        for one in find_images([place], search):
+            return [self._unfetched(place, series, error, holder)]
+        for instance, trouble in sorted(failed.items()):
+            found.append(self._unfetched(place / "instances" / instance, series, trouble, holder, instance))
+        for one in find_images([place], search) if any((place / "instances").iterdir()) else ():
             source = place
             if isinstance(one, Case) and one.instance_uid is not None:
                 source = one.source.with_suffix("")  # the instance's own address
@@ -159,28 +166,51 @@ class _Input:
                 found.append(replace(one, source=source, series_uid=one.series_uid or series))
         return found
 
-    def _download(self, study: str, series: str, answer: dict[str, Any], folder: Path) -> None:
-        """Writes the instances of a series into a new folder, several at a time."""
+    def _unfetched(
+        self, source: Path, series: str, error: InputError, holder: UnpackedFolder, instance: str | None = None
+    ) -> Case:
+        """A case that can't be read, named as it would be if it could."""
+        missing = source.with_name(f"{source.name}.dcm")
+        reason = str(error).removeprefix(f"{self.server.attempts.where}: ")
+        note_fetch_trouble(missing, f"{source}: {reason}")
+        name = hashlib.sha256((instance or series).encode()).hexdigest()[:12]
+        return Case(name, InputKind.DICOM, (missing,), source, series, unpacked=holder, instance_uid=instance)
+
+    def _download(
+        self, study: str, series: str, answer: dict[str, Any], folder: Path, *, go_on: bool
+    ) -> dict[str, InputError]:
+        """Writes the instances of a series into a new folder, several at a time.
+
+        Returns:
+            What couldn't be had, if it goes on with the others then, and why.
+        """
         instances = self.server.instances(study, series)
         told = (values_of(answer, "NumberOfSeriesRelatedInstances") or ["0"])[0]
-        if told.isdigit() and len(instances) < int(told):
+        if re.fullmatch("[0-9]{1,9}", told) and len(instances) < int(told):
             raise InputError(f"the server has {told} instances of the series and lists {len(instances)}; start again")
         with on_disk():
             folder.mkdir(mode=0o700, parents=True)
-        failed = threading.Event()
+        failed: dict[str, InputError] = {}
+        stopped = threading.Event()
 
         def fetch(instance: str) -> None:
-            if failed.is_set():
+            if stopped.is_set():
                 return
             try:
                 self.server.fetch(study, series, instance, folder / f"{instance}.dcm")
-            except BaseException:
-                failed.set()
-                raise
+            except Exception as error:
+                if not (go_on and isinstance(error, InputError)) or isinstance(error, GoneError):
+                    stopped.set()
+                    raise
+                failed[instance] = error
 
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for job in [pool.submit(fetch, instance) for instance in instances]:
-                job.result()
+            try:
+                for job in [pool.submit(fetch, instance) for instance in instances]:
+                    job.result()
+            finally:  # also on Ctrl-C, which only this thread hears
+                stopped.set()
+        return failed
 
     def _place(self, study: str | None, series: str | None) -> Path:
         place = self.root / "studies" / study if study else self.root

@@ -2,6 +2,7 @@
 
 import importlib
 import ipaddress
+import json
 import logging
 import ssl
 import time
@@ -140,6 +141,7 @@ def open_session(url: DicomwebUrl, settings: StorageSettings | None = None) -> A
     local = _is_loopback(url.origin)
     # not from the environment: ~/.netrc would be sent, and REQUESTS_CA_BUNDLE win over the given authority
     session.trust_env = False
+    session.headers["Accept-Encoding"] = "identity"
     session.proxies = {} if local else requests.utils.get_environ_proxies(url.base)
     session.verify = _authority(entry["ca"], url) if "ca" in entry else True
     adapter = requests.adapters.HTTPAdapter(pool_maxsize=AT_ONCE)
@@ -168,7 +170,7 @@ def _judged(error: Exception) -> tuple[int | None, bool, float | None]:
         status = int(response.status_code)
         passes = status in (408, 425, 429) or (status >= 500 and status not in (501, 505))
         return status, passes, _retry_after(response.headers.get("Retry-After"))
-    if isinstance(error, exceptions.JSONDecodeError):
+    if isinstance(error, json.JSONDecodeError):
         return None, error.doc.lstrip()[:1] in ("[", "{"), None  # cut off, while a page of HTML is another service's
     if _has(error, ssl.SSLCertVerificationError):
         return None, False, None

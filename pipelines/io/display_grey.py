@@ -140,7 +140,7 @@ def _by_lut_or_window(values: npt.NDArray[Any], dataset: Any, notes: list[str]) 
         return None
     function = str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
     if function not in _FUNCTIONS:
-        notes.append(f"VOILUTFunction {function} isn't known: taken as LINEAR")
+        notes.append("VOILUTFunction isn't one that the standard knows: taken as LINEAR")
         function = "LINEAR"
     if width < 1 if function == "LINEAR" else width <= 0:
         notes.append(f"WindowWidth {width:g} isn't allowed: left out")

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -14,8 +15,8 @@ from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.archive import unpack
 from radseg.pipelines.io.ct_series import select_slices
 from radseg.pipelines.io.dicom_header import Header, looks_like_dicom, read_header
-from radseg.pipelines.io.image_case import KIND_BY_SUFFIX, SAID, Case, InputKind, Refusal, Search
-from radseg.pipelines.io.in_turn import InTurn
+from radseg.pipelines.io.image_case import KIND_BY_SUFFIX, SAID, Case, Folder, InputKind, Refusal, Search
+from radseg.pipelines.io.in_turn import InTurn, Series
 from radseg.pipelines.io.itk_image import image_files
 from radseg.pipelines.io.radiograph import radiograph_trouble, wants_radiographs
 from radseg.pipelines.io.stacks import stacks_of
@@ -28,8 +29,10 @@ _LATE = (
     "more files of a series whose others were taken already, with files of other series between them: unless they are "
     "copies, its case is incomplete; put its files into one folder, or give its folders one after the other"
 )
-_Found = Refusal | Case | tuple[Path, str] | list[Header]
-"""What was met: also a file with its kind, or with "zip", and the files of a series."""
+_NUMBER = re.compile(r"[0-9a-f]*[0-9][0-9a-f]*", re.IGNORECASE)
+_UNREADABLE = "not readable as DICOM; fetch it again"
+_Found = Refusal | Case | tuple[Path, str] | Series
+"""What was met: also a file with its kind, or with "zip"."""
 
 
 def find_images(
@@ -96,11 +99,20 @@ class _Finder:
         for trouble in _troubles(visit):
             self.waiting.add(Refusal(trouble.path, trouble.reason))
             yield 0.0
+        dicom: set[str] = set()
+        others = [path for path in visit.broken_links if not _is_told(path)]
+        unreadable = 0
         for number, path in enumerate(visit.files, start=1):
             what = _recognise(path, visit.root is None, self.search)
+            if what is None:
+                others.append(path)
             if what is None or (what == "zip" and self.in_zip):
                 continue
+            if isinstance(what, Header):
+                dicom.add(_shape(path))
+                unreadable += bool(what.damage and what.series_uid is None)
             if isinstance(what, Refusal):
+                unreadable += 1
                 self.waiting.add(what)
             elif isinstance(what, str):
                 self.waiting.add((path, what))
@@ -111,7 +123,7 @@ class _Finder:
                 else:
                     self.waiting.add(_from_radiograph(what))
             elif what.frames > 1:
-                self.waiting.add([what])
+                self.waiting.add(Series([what], whole=True))
             else:
                 series = what.series_uid or f"in {path.parent}"
                 if not self.waiting.add_file(series, what):
@@ -122,7 +134,17 @@ class _Finder:
         for series in [series for series in late if series not in self.late]:
             self.waiting.add(Refusal(late[series].path.parent, _LATE, late[series].series_uid))
         self.late |= late.keys()
-        self.waiting.folder_ends()
+        lost = [path for path in others if _shape(path) in dicom]
+        if lost:
+            many = f"{len(lost)} files named like the DICOM files beside them: " if len(lost) > 1 else ""
+            self.waiting.add(Refusal(_common_source(lost), many + _UNREADABLE))
+            yield 1.0
+        if visit.root is None or not visit.files:
+            self.waiting.folder_ends()
+            return
+        unreadable += len(lost) + sum(_is_told(path) and _shape(path) in dicom for path in visit.broken_links)
+        names = frozenset(path.name for path in visit.files)
+        self.waiting.folder_ends(Folder(visit.files[0].parent, names, unreadable))
 
     def _handed_on(self, reached: float) -> Iterator[Case | Refusal]:
         for found in self.waiting.take():
@@ -137,17 +159,23 @@ class _Finder:
 def _troubles(visit: Visit) -> Iterator[Trouble]:
     yield from visit.troubles
     for path in visit.broken_links:
-        if path.name.lower().endswith((*KIND_BY_SUFFIX, ".dcm", ".ima", ".zip")):
+        if _is_told(path):
             yield Trouble(path, "a link to nothing; fetch the file that it leads to")
+
+
+def _is_told(link: Path) -> bool:
+    """Whether the name of a link to nothing says that it is an image."""
+    return link.name.lower().endswith((*KIND_BY_SUFFIX, ".dcm", ".ima", ".zip"))
 
 
 def _cases(found: _Found, search: Search) -> Iterator[Case | Refusal]:
     """What was met as cases and refusals; only DICOM and zips can hold the series that was asked for."""
-    if isinstance(found, list):
-        if search.series in (None, found[0].series_uid):
+    if isinstance(found, Series):
+        first = found.headers[0]
+        if search.series in (None, first.series_uid):
             yield from _from_series(found, search)
         else:
-            yield Refusal(found[0].path, "another series was asked for", found[0].series_uid)
+            yield Refusal(first.path, "another series was asked for", first.series_uid)
     elif isinstance(found, tuple):
         path, kind = found
         if kind == "zip":
@@ -175,7 +203,7 @@ def _recognise(path: Path, named: bool, search: Search) -> Header | InputKind | 
         if header is None and not (named or says_dicom):
             return None
         if header is None:
-            reason = "not readable as DICOM; fetch it again" if says_dicom else f"not a known image; give {search.said}"
+            reason = _UNREADABLE if says_dicom else f"not a known image; give {search.said}"
             return Refusal(path, reason)
         kind = InputKind.DICOM
     if kind not in search.accepts:
@@ -197,10 +225,14 @@ def _from_file(path: Path, kind: InputKind, search: Search) -> Case | Refusal:
     return Case(_printable(path.name[: -len(suffix)]), kind, files, path)
 
 
-def _from_series(headers: Sequence[Header], search: Search) -> Iterator[Case | Refusal]:
+def _from_series(series: Series, search: Search) -> Iterator[Case | Refusal]:
     """Each stack of a series a case, all of one name."""
+    headers = series.headers
     uid = headers[0].series_uid
     stacks = stacks_of(headers, search.modality)
+    unreadable = sum(folder.unreadable for folder in series.folders)
+    files = "files" if unreadable > 1 else "file"
+    doubt = (f"{unreadable} unreadable {files} in its folder: slices may be missing",) if unreadable else ()
     for number, stack in enumerate(stacks, start=1):
         selection = select_slices(stack, modality=search.modality, min_slices=search.min_slices)
         source = _common_source([header.path for header in headers])
@@ -214,8 +246,9 @@ def _from_series(headers: Sequence[Header], search: Search) -> Iterator[Case | R
             name = hashlib.sha256((uid or source.name).encode(errors="surrogateescape")).hexdigest()[:12]
             chosen = set(selection.files)
             kept = tuple(header for header in stack if header.path in chosen)
-            notes = (which, *selection.notes) if which else selection.notes
-            yield Case(name, InputKind.DICOM, selection.files, source, uid, notes, headers=kept)
+            notes = (*((which,) if which else ()), *doubt, *selection.notes)
+            folders = tuple(series.folders)
+            yield Case(name, InputKind.DICOM, selection.files, source, uid, notes, headers=kept, folders=folders)
 
 
 def _from_radiograph(header: Header) -> Case:
@@ -238,6 +271,11 @@ def _from_zip(path: Path, search: Search) -> Iterator[Case | Refusal]:
         else:
             inside = "" if one.source == folder.path else f"{one.source.relative_to(folder.path)}: "
             yield replace(one, source=path, reason=inside + one.reason.replace(str(folder.path), str(path)))
+
+
+def _shape(path: Path) -> str:
+    """A file's name but for the numbers, decimal or hexadecimal, in which those of a series differ."""
+    return _NUMBER.sub("0", path.name)
 
 
 def _common_source(paths: Sequence[Path]) -> Path:

@@ -6,10 +6,13 @@ where there are none. It ends when its input does.
 """
 
 import json
+import signal
 import sys
 from typing import Any
 
 _MOST_MEMORY = 1 << 32
+_LONGEST_S = 150
+"""More than who asks waits: what it started and can't end any more, since it was killed itself, ends then."""
 
 
 def _image(request: dict[str, Any], codestream: bytes) -> Any:
@@ -51,6 +54,7 @@ def _main() -> None:
     except (ImportError, ValueError, OSError):  # not everywhere, nor beyond a limit that is there
         pass
     while line := sys.stdin.buffer.readline():
+        _end_in(_LONGEST_S)
         request = json.loads(line)
         try:
             codestream = sys.stdin.buffer.read(request.get("bytes", 0))
@@ -60,6 +64,13 @@ def _main() -> None:
         sys.stdout.buffer.write(len(values).to_bytes(8, "little"))
         sys.stdout.buffer.write(values)
         sys.stdout.buffer.flush()
+        _end_in(0)
+
+
+def _end_in(seconds: int) -> None:
+    """End this process after that time, whatever it is at; 0: not at all."""
+    if hasattr(signal, "alarm"):
+        signal.alarm(seconds)
 
 
 if __name__ == "__main__":

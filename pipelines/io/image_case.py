@@ -38,6 +38,21 @@ KIND_BY_SUFFIX = {
 
 
 @dataclass(frozen=True)
+class Folder:
+    """A folder as a search found it.
+
+    Attributes:
+        path: where it is.
+        names: of the files in it.
+        unreadable: how many of them seem to be DICOM and can't be read, so that nobody knows whose they are.
+    """
+
+    path: Path
+    names: frozenset[str]
+    unreadable: int = 0
+
+
+@dataclass(frozen=True)
 class Case:
     """One image to work on.
 
@@ -52,6 +67,7 @@ class Case:
         unpacked: keeps the folder of an unpacked zip alive.
         instance_uid: SOPInstanceUID of a radiograph in DICOM.
         headers: of the files of a DICOM series, so that reading needn't look into each again.
+        folders: in which the files of a DICOM series lie, so that reading sees whether more have come.
     """
 
     name: str
@@ -63,6 +79,7 @@ class Case:
     unpacked: UnpackedFolder | None = field(default=None, repr=False, compare=False)
     instance_uid: str | None = None
     headers: tuple[Header, ...] = field(default=(), repr=False, compare=False)
+    folders: tuple[Folder, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,27 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from radseg.pipelines.io.dicom_header import Header
+from radseg.pipelines.io.image_case import Folder
 
 Ready = TypeVar("Ready")
 
 
 @dataclass
-class _Series:
+class Series:
+    """Files of one DICOM series, or one multi-frame file.
+
+    Attributes:
+        headers: of its files, as they were met.
+        folders: in which they lie, as far as those were read to their end.
+        whole: whether all of its files were met.
+    """
+
     headers: list[Header]
+    folders: list[Folder] = field(default_factory=list)
     whole: bool = False
 
 
@@ -29,8 +39,8 @@ class InTurn(Generic[Ready]):
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[_Series | Ready] = deque()
-        self._open: dict[str, _Series] = {}
+        self._waiting: deque[Series | Ready] = deque()
+        self._open: dict[str, Series] = {}
         self._here: set[str] = set()
         self._handed_on: set[str] = set()
         self._counts = False
@@ -50,16 +60,19 @@ class InTurn(Generic[Ready]):
         if series in self._handed_on:
             return False
         if series not in self._open:
-            self._open[series] = _Series([])
+            self._open[series] = Series([])
             self._waiting.append(self._open[series])
         self._open[series].headers.append(header)
         self._here.add(series)
         return True
 
-    def folder_ends(self) -> None:
-        """Everything in a folder was added."""
+    def folder_ends(self, folder: Folder | None = None) -> None:
+        """Everything in a folder, or all of the files that were named one by one, was added."""
         if self._counts:
             self._close(self._open.keys() - self._here)
+        if folder is not None:
+            for series in self._here:
+                self._open[series].folders.append(folder)
         self._here = set()
         self._counts = False
 
@@ -67,15 +80,15 @@ class InTurn(Generic[Ready]):
         """There are no more folders."""
         self._close(set(self._open))
 
-    def take(self) -> Iterator[Ready | list[Header]]:
+    def take(self) -> Iterator[Ready | Series]:
         """What can be handed on now, first met first; all files of a series together."""
         while self._waiting:
             first = self._waiting[0]
-            if isinstance(first, _Series):
+            if isinstance(first, Series):
                 if not first.whole:
                     return
                 self._waiting.popleft()
-                yield first.headers
+                yield first
             else:
                 self._waiting.popleft()
                 yield first

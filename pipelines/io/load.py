@@ -6,6 +6,7 @@ from pathlib import Path
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.ct_series import read_series
 from radseg.pipelines.io.find_images import Case, InputKind, Refusal, Search, find_images
+from radseg.pipelines.io.growth import see_that_none_came
 from radseg.pipelines.io.itk_image import read_itk
 from radseg.pipelines.io.nifti import read_nifti
 from radseg.pipelines.io.pairing import mask_on_image
@@ -39,7 +40,9 @@ def _read_image(case: Case, modality: str, min_slices: int) -> Volume:
         raise InputError(f"{case.source}: a radiograph is read from DICOM, PNG or JPEG; export it as one of them")
     units = "HU" if modality == "CT" else "grey"
     if case.kind == InputKind.DICOM:
-        return read_series(case.files, modality=modality, min_slices=min_slices, headers=case.headers)
+        volume = read_series(case.files, modality=modality, min_slices=min_slices, headers=case.headers)
+        see_that_none_came(case)
+        return volume
     if case.kind == InputKind.NIFTI:
         return read_nifti(case.files[0], units=units)
     return read_itk(case.files[0], units=units)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-_LONGEST_START = 4 << 20
+_LONGEST_START = 1 << 16
 
 
 class CutOffError(Exception):
@@ -32,9 +32,9 @@ def only_part(chunks: Iterable[bytes], boundary: bytes) -> Iterator[bytes]:
     data = b"\r\n"
     start = re.compile(rb"\r\n" + re.escape(mark) + rb"[ \t]*\r\n(?:[^\r\n]+\r\n)*\r\n")
     while (head := start.search(data)) is None:
-        data += _next(stream)
         if len(data) > _LONGEST_START:
             raise CutOffError
+        data += _next(stream)
     data = data[head.end() :]
     end = b"\r\n" + mark
     while (where := data.find(end)) < 0:

@@ -52,7 +52,8 @@ def pixel_element_trouble(
         return keyword, "" if _fragments_end(stream, end) else f"{keyword} cut off"
     values = image["Rows"] * image["Columns"] * image["NumberOfFrames"]
     needed = values * image["SamplesPerPixel"] * image["BitsAllocated"] // 8
-    if image["SamplesPerPixel"] == 1 and not encapsulated and length < needed:
+    too_long = length >= 2 * needed > 0 and length > needed + 1  # a NumberOfFrames or BitsAllocated that can't be right
+    if image["SamplesPerPixel"] == 1 and not encapsulated and (length < needed or too_long):
         return keyword, f"{keyword} of {length} bytes where {needed} are needed"
     return keyword, "" if _skipped(stream, length, end) else f"{keyword} cut off"
 

@@ -143,7 +143,7 @@ def _affine(dataset: Any, spacing_mm: tuple[float, float]) -> tuple[npt.NDArray[
     between_rows, between_columns = spacing_mm
     along_row, along_column = usual = (1, 0), (0, 1)
     value = dataset.get("PatientOrientation")
-    words = [str(word).strip().upper() for word in value] if value and not isinstance(value, str) else []
+    words = [str(word).strip().upper()[:3] for word in value] if value and not isinstance(value, str) else []
     if len(words) == 2:
         # in a lateral view one axis is anterior or posterior, which has no side of its own: it stays as stored
         row, column = (

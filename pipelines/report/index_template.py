@@ -10,6 +10,7 @@ p { margin: .25rem 0; }
 table { border-collapse: collapse; width: 100%; margin-top: 1rem; }
 th, td { text-align: left; vertical-align: top; padding: .5rem .75rem; overflow-wrap: anywhere; }
 th { font-weight: 600; }
+tbody th { min-width: 8.5rem; }
 tbody tr:nth-child(odd) { background: var(--line); }
 thead th { position: sticky; top: 0; background: var(--head); overflow-wrap: normal; }
 thead button { all: unset; cursor: pointer; }

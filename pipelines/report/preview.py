@@ -8,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -18,9 +19,10 @@ from radseg.transforms.slabs import count_planes
 # Okabe and Ito's palette, which stays apart for the colour-blind and on grey
 COLORS = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7")
 
-
 _MOST_PIXELS = 2000
 _CHARACTERS_PER_INCH = 9
+_HEIGHT, _PANEL_HEIGHT, _BOTTOM, _GAP = 5.2, 3.64, 0.83, 0.25
+"""Of the figure, of a panel, of what is below the panels, and between them, in inches."""
 
 
 def save_preview(
@@ -55,28 +57,16 @@ def save_preview(
     counts = count_planes(mask_ras)
     views = [_view(plane, image_ras, mask_ras, spacing, counts) for plane in planes]
     # a stack of few slices gives strips: they keep their proportions inside a panel of bearable width
-    widths = [min(max(view.extent[1] / view.extent[2], 0.5), 1.8) for view in views]
-    figure = Figure(figsize=(sum(widths) * 4.2 + 0.4, 5.2), facecolor="black")
+    widths = [_PANEL_HEIGHT * min(max(view.width_mm / view.height_mm, 0.5), 1.8) for view in views]
+    figure = Figure(figsize=(sum(widths) + _GAP * (len(views) + 1), _HEIGHT), facecolor="black")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(1, len(views), width_ratios=widths, left=0.02, right=0.98, bottom=0.16, top=0.86)
-    for column, view in enumerate(views):
-        axes = figure.add_subplot(grid[0, column])
-        axes.imshow(view.image, cmap="gray", vmin=low, vmax=high, extent=view.extent, interpolation="nearest")
-        for value in range(1, len(labels) + 1):
-            region = view.mask == value
-            if region.any():
-                color = COLORS[(value - 1) % len(COLORS)]
-                axes.contour(
-                    region.astype(float), [0.5], colors=color, linewidths=1.2, extent=view.extent, origin="upper"
-                )
-        for text, x, y in view.letters if volume.units == "HU" else ():  # nobody knows how a picture was turned
-            axes.text(
-                x, y, text, color="white", fontsize=9, ha="center", va="center", transform=axes.transAxes,
-                bbox={"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5},
-            )  # fmt: skip
-        axes.set_title("" if volume.is_picture else view.name, color="white", fontsize=10)
-        axes.set_xticks([])
-        axes.set_yticks([])
+    # one for all planes, in inches: each more would cost more time than what is drawn in it
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, figure.get_figwidth()), ylim=(0, _HEIGHT), autoscale_on=False)
+    axes.set_axis_off()
+    left = _GAP
+    for view, width in zip(views, widths, strict=True):
+        _draw(axes, view, (left, _BOTTOM, width, _PANEL_HEIGHT), (low, high), len(labels), volume)
+        left += width + _GAP
     wrapped = textwrap.fill(title, int(figure.get_figwidth() * _CHARACTERS_PER_INCH))
     figure.suptitle(wrapped, color="white", fontsize=12, parse_math=False)
     handles = [
@@ -105,10 +95,39 @@ class _View:
         self.name = name
         self.image = image
         self.mask = mask
-        height, width = size_mm
-        self.extent = (0.0, width, height, 0.0)
+        self.height_mm, self.width_mm = size_mm
         places = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.97), (0.5, 0.03))  # left, right, top, bottom
         self.letters = [(letter, x, y) for letter, (x, y) in zip(letters, places, strict=True)]
+
+
+def _draw(
+    axes: Axes,
+    view: _View,
+    panel: tuple[float, float, float, float],
+    grey: tuple[float, float],
+    labels: int,
+    volume: Volume,
+) -> None:
+    """A plane in the middle of its panel (left, bottom, width, height), as large as it can be in true proportion."""
+    left, bottom, width, height = panel
+    scale = min(width / view.width_mm, height / view.height_mm)
+    width, height = view.width_mm * scale, view.height_mm * scale
+    left, bottom = left + (panel[2] - width) / 2, bottom + (panel[3] - height) / 2
+    place = (left, left + width, bottom, bottom + height)
+    low, high = grey
+    axes.imshow(view.image, cmap="gray", vmin=low, vmax=high, extent=place, interpolation="nearest", aspect="auto")
+    for value in range(1, labels + 1):
+        region = view.mask == value
+        if region.any():
+            color = COLORS[(value - 1) % len(COLORS)]
+            axes.contour(region.astype(float), [0.5], colors=color, linewidths=1.2, extent=place, origin="upper")
+    for text, x, y in view.letters if volume.units == "HU" else ():  # nobody knows how a picture was turned
+        axes.text(
+            left + x * width, bottom + y * height, text, color="white", fontsize=9, ha="center", va="center",
+            bbox={"facecolor": "black", "edgecolor": "none", "alpha": 0.6, "pad": 1.5},
+        )  # fmt: skip
+    name = "" if volume.is_picture else view.name
+    axes.text(left + width / 2, bottom + height + 0.08, name, color="white", fontsize=10, ha="center")
 
 
 def _view(

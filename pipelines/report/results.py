@@ -34,7 +34,8 @@ class Result:
 def last_results(rows: Iterable[Mapping[str, Any]]) -> list[Result]:
     """The last line of each case and of each refused input, in the order in which they were first met.
 
-    A refusal stays beside a case of the same name: files of a series may be refused while the others make a case.
+    A refusal stays beside a case of the same name: files of a series may be refused while the others make a case. It
+    goes when a later run found nothing to refuse (status "usable").
 
     Args:
         rows: lines of a manifest, oldest first; those that name neither a case nor an input are passed over.
@@ -42,8 +43,10 @@ def last_results(rows: Iterable[Mapping[str, Any]]) -> list[Result]:
     last: dict[tuple[bool, str], Result] = {}
     for row in rows:
         status = str(row.get("status", ""))
-        name = row.get("input" if status == "refused" else "case")
-        if status in ("done", "failed", "refused") and name:
+        name = row.get("input" if status in ("refused", "usable") else "case")
+        if status == "usable":
+            last.pop((True, str(name)), None)
+        elif status in ("done", "failed", "refused") and name:
             last[status == "refused", str(name)] = _result(row, str(name), status)
     return list(last.values())
 

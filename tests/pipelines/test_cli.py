@@ -1,5 +1,6 @@
 """The command line: help with an example for every verb, overrides as MONAI takes them, quiet when asked."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,16 @@ def test_an_interrupted_verb_says_how_to_go_on(
     assert ended.code == 130
     assert ended.err.startswith("interrupted; what was finished is kept")
     assert hint in ended.err
+
+
+def test_sigterm_ends_a_verb_as_ctrl_c_does(
+    radseg: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr("radseg.pipelines.segment.segment", lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    ended = radseg("segment", "spine", "IMAGE", "-o", tmp_path / "out")
+    assert (ended.code, ended.err) == (143, "interrupted; what was finished is kept, run again to go on\n")
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
 def test_a_connection_string_on_the_command_line_is_refused_and_not_repeated(

@@ -1,7 +1,6 @@
 """Images sent to the listener come back as segmentations, whatever happens in between."""
 
 import errno
-import json
 import math
 import os
 import re
@@ -396,55 +395,50 @@ def test_a_study_that_met_a_full_disk_is_whole_when_it_is_sent_again(
 
 
 PROGRAM = """
-import json, sys
+import sys, threading
+from pathlib import Path
+from radseg.pipelines.inbox import Inbox
 from radseg.pipelines.io.dicom_server import DicomServer, sop_classes
-from radseg.pipelines.listen import listen
-options = json.loads(sys.argv[2])
-listen("spine", sys.argv[1], port=0, say=lambda line: print(line, flush=True), **options)
+inbox = Inbox(Path(sys.argv[1]))
+server = DicomServer(inbox.keep, title="RADSEG", bind="127.0.0.1", port=0, taken=sop_classes("CT"))
+print(server.port, flush=True)
+threading.Event().wait()
 """
-
-
-@contextmanager
-def _process(out: Path, options: dict[str, Any]) -> Iterator[tuple[Any, list[str]]]:
-    """A listener in a process of its own, and what it has said."""
-    given = json.dumps({"output_type": "nifti", **options})
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(out), given], stdout=subprocess.PIPE, text=True)
-    lines: list[str] = []
-    assert process.stdout is not None
-
-    def read() -> None:
-        for line in process.stdout:  # type: ignore[union-attr]
-            lines.append(line.strip())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    try:
-        _until(lambda: lines, "the listener listens")
-        yield process, lines
-    finally:
-        process.kill()
-        process.wait()
-        reader.join()
-        process.stdout.close()
 
 
 @needs_dcmtk
 def test_a_listener_killed_in_mid_study_goes_on_with_it_when_started_again(
-    options: dict[str, Any], tmp_path: Path
+    listener: Callable[..., Any], tmp_path: Path
 ) -> None:
     files, out = _slices(SERIES[0]), tmp_path / "out"
-    with _process(out, {"quiet_seconds": 3600, **options}) as (process, lines):
-        port = int(re.search(r":(\d+)", lines[0])[1])  # type: ignore[index]
-        assert _send(port, *files[:10]).returncode == 0
-        os.kill(process.pid, signal.SIGKILL)
-    with _process(out, {"quiet_seconds": 1, **options}) as (process, lines):
-        assert lines[0].endswith("1 studies from before wait")
-        port = int(re.search(r":(\d+)", lines[0])[1])  # type: ignore[index]
-        assert _send(port, *files[10:]).returncode == 0
-        _until(lambda: [line for line in lines if f"received {len(files)} images" in line], "the study is whole")
-        _until(lambda: [line for line in lines if line.startswith("segmented study")], "the study is segmented")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-    assert lines[-1] == "stopped; 0 studies wait in the inbox"
+    out.mkdir()
+    command = [sys.executable, "-c", PROGRAM, str(out / "inbox")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert _send(int(process.stdout.readline()), *files[:10]).returncode == 0
+        process.kill()
+    with listener() as heard:
+        assert heard.lines[0].endswith("1 studies from before wait")
+        assert _send(heard.port, *files[10:]).returncode == 0
+        heard.now += 30
+        _until(lambda: heard.said(f"received {len(files)} images"), "the study is whole")
+        _until(lambda: heard.said("segmented study"), "the study is segmented")
+    assert heard.lines[-1] == "stopped; 0 studies wait in the inbox"
     (result,) = _results(out)
     assert nib.load(result / "mask.nii.gz").shape[2] == len(files)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_listener_and_is_itself_again_afterwards(
+    options: dict[str, Any], tmp_path: Path, number: signal.Signals
+) -> None:
+    before, lines = signal.getsignal(number), list[str]()
+
+    def say(line: str) -> None:
+        lines.append(line)
+        if line.startswith("listening"):
+            os.kill(os.getpid(), number)
+
+    listen("spine", tmp_path / "out", port=0, say=say, output_type="nifti", **options)
+    assert lines[-1] == "stopped; 0 studies wait in the inbox"
+    assert signal.getsignal(number) is before

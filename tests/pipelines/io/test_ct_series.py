@@ -167,6 +167,23 @@ def _unknown_modality(k, dataset):
     dataset.RescaleIntercept = 0
 
 
+def _of_two_studies(k, dataset):
+    dataset.StudyInstanceUID = f"1.2.{k // 3}"
+
+
+def _no_intercept(k, dataset):
+    if k > 3:
+        del dataset.RescaleIntercept
+
+
+def _inverted(k, dataset):
+    dataset.PhotometricInterpretation = "MONOCHROME1" if k == 3 else "MONOCHROME2"
+
+
+def _several_frames_unsaid(k, dataset):
+    dataset.PixelData = dataset.PixelData * (1 + (k == 3))
+
+
 def _no_position(k, dataset):
     del dataset.ImagePositionPatient
 
@@ -183,6 +200,10 @@ def _effective_atomic_number(k, dataset):
         (_larger, "slices of different size (5×7, 7×5)"),
         (_mr, "Modality MR, expected CT"),
         (_unknown_modality, "no Modality and nothing that shows it is CT"),
+        (_of_two_studies, "slices of 2 studies with one SeriesInstanceUID; give each study alone"),
+        (_no_intercept, "no usable RescaleIntercept in IM0004.dcm, unlike in other slices; export the series again"),
+        (_inverted, "slices in MONOCHROME1 and MONOCHROME2; export the series again"),
+        (_several_frames_unsaid, "PixelData of 140 bytes where 70 are needed in IM0003.dcm"),
         (_no_position, "no ImagePositionPatient"),
         (_effective_atomic_number, "RescaleType Z_EFF, expected HU"),
     ],
@@ -423,6 +444,11 @@ def test_headers_that_discovery_read_are_not_read_again_unless_the_file_has_chan
     assert reads == ["IM0002.dcm"]
     (tmp_path / "IM0003.dcm").write_bytes(b"no longer an image")
     with pytest.raises(InputError, match=r"IM0003.dcm: not readable as DICOM"):
+        load_volume(case)
+    (tmp_path / "IM0003.dcm").unlink()
+    with pytest.raises(
+        InputError, match=r"IM0003.dcm: can't be read \(No such file or directory\); fetch the file again"
+    ):
         load_volume(case)
 
 

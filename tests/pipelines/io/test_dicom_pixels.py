@@ -1,6 +1,8 @@
 """Stored values come out of every transfer syntax as they went in, or the file is refused by its trouble."""
 
+import contextlib
 import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -94,6 +96,24 @@ def test_a_codestream_without_its_end_is_cut_off(tmp_path, factory):
         stored_in(written(tmp_path, factory, change))
 
 
+def test_a_damaged_run_length_is_an_image_or_an_error_of_ours(tmp_path, factory):
+    path = written(tmp_path, factory, lambda dataset: dataset.compress(RLELossless))
+    content = path.read_bytes()
+    segments = content.index(b"\xfe\xff\x00\xe0", content.index(b"\xe0\x7f\x10\x00OB") + 20) + 8
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        damaged = bytearray(content)
+        for at in random.integers(segments, segments + 110, 4):
+            damaged[at] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            stored_in(path)
+        except InputError:
+            refused += 1
+    assert refused > 0
+
+
 @pytest.mark.parametrize("start", [b"", b"\xff\xd8", b"\xff\x4f\xff\x51", b"\xff\xd8" + b"\xff" * 99, b"RIFF"])
 def test_what_is_no_codestream_says_so(start):
     assert codestream_trouble(start, 4, 4, 1) != ""
@@ -149,12 +169,44 @@ def test_several_threads_each_get_their_own_frames(lossless):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_starts_a_decoder_of_its_own(lossless):
+def test_a_forked_process_starts_a_decoder_of_its_own_and_leaves_its_parent_s_alone(lossless):
+    (expected,) = stored_in(lossless)
+    before = [worker.pid for worker in gdcm_process._idle]
+    child = os.fork()
+    if child == 0:  # no test runs on here
+        alike = False
+        with contextlib.suppress(BaseException):
+            forgotten = not gdcm_process._idle
+            alike = forgotten and bool((stored_in(lossless)[0] == expected).all())
+            gdcm_process._end_all()
+        os._exit(0 if alike else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    np.testing.assert_array_equal(stored_in(lossless)[0], expected)
+    assert [worker.pid for worker in gdcm_process._idle] == before
+
+
+def test_a_decoder_that_the_system_ended_between_two_files_fails_none_of_them(lossless):
+    (expected,) = stored_in(lossless)
+    ended = gdcm_process._idle[-1]
+    os.kill(ended.pid, signal.SIGKILL)
+    (found,) = stored_in(lossless)
+    np.testing.assert_array_equal(found, expected)
+    assert ended not in gdcm_process._idle
+    assert ended.stdin.closed
+    assert ended.returncode == -signal.SIGKILL
+
+
+def test_no_more_decoders_are_kept_than_can_work(lossless, monkeypatch):
+    gdcm_process._end_all()
+    monkeypatch.setattr(gdcm_process, "_MOST_IDLE", 1)
+    answer = gdcm_process._answer
+    together = threading.Barrier(3, timeout=60)
+    monkeypatch.setattr(gdcm_process, "_answer", lambda *request: (together.wait(), answer(*request))[1])
+    with ThreadPoolExecutor(3) as pool:
+        assert len(list(pool.map(stored_in, [lossless] * 3))) == 3
+    assert len(gdcm_process._idle) == 1
+
+
+def test_a_decoder_is_out_of_reach_of_ctrl_c_on_the_terminal(lossless):
     stored_in(lossless)
-    before = list(gdcm_process._idle)
-    assert before
-    gdcm_process._after_fork()  # what a child does first
-    assert gdcm_process._idle == []
-    stored_in(lossless)
-    assert not set(gdcm_process._idle) & set(before)
-    gdcm_process._idle.extend(before)
+    assert os.getsid(gdcm_process._idle[-1].pid) != os.getsid(0)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import pynetdicom
 import pytest
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -281,6 +282,38 @@ def test_who_sends_more_than_an_image_can_have_is_cut_off_and_the_others_go_on(
     assert len(at.kept.files) == 1
 
 
+def test_images_that_nobody_finishes_dont_fill_memory_and_other_senders_go_on(
+    listener: Callable[..., Listener], image: Callable[..., Any]
+) -> None:
+    at = listener(max_held_bytes=600_000)
+    halfway = [at.associate() for _ in range(3)]
+    for association in halfway:
+        _send_but_for_the_end(association, bytes(250_000))
+    _until(lambda: not all(one.is_established for one in halfway), "one of them is cut off")
+    assert [one.is_established for one in halfway].count(True) == 2
+    assert at.status(image()) == 0
+    for association in halfway:
+        if association.is_established:
+            association.abort()
+
+
+def test_who_only_looks_whether_the_port_is_open_holds_up_no_sender(
+    listener: Callable[..., Listener], image: Callable[..., Any]
+) -> None:
+    at = listener()
+    for _ in range(10):
+        socket.create_connection(("127.0.0.1", at.server.port)).close()
+    assert at.status(image()) == 0
+
+
+def test_connections_that_say_nothing_are_bounded(listener: Callable[..., Listener]) -> None:
+    at = listener()
+    silent = [socket.create_connection(("127.0.0.1", at.server.port), timeout=20) for _ in range(70)]
+    assert silent[-1].recv(1) == b""  # hung up
+    for connection in silent:
+        connection.close()
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -403,6 +436,19 @@ def _send_raw(association: Any, instance: str, content: bytes) -> Any:
     _, answer = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()
     return answer
+
+
+def _send_but_for_the_end(association: Any, content: bytes) -> None:
+    """Begins to send these bytes as an image, and says no more."""
+    pdus = pynetdicom.dimse_messages.C_STORE_RQ()
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = CT, "1.2.3"
+    request.DataSet = BytesIO(content)
+    pdus.primitive_to_message(request)
+    *parts, _ = pdus.encode_msg(association.accepted_contexts[0].context_id, 50_000)
+    for part in parts:
+        association.dul.send_pdu(part)
 
 
 def _until(condition: Callable[[], bool], what: str) -> None:

@@ -370,7 +370,7 @@ def _failed(code: int) -> dict[str, Any]:
         ((_failed(0x0122), 200), "SOP class not supported"),
         (("<xml/>", 202), "doesn't say whether it stored"),
         (("<html>", 413), "doesn't take the request .HTTP 413."),
-        (("", 307, {"Location": "http://127.0.0.1:1/"}), "sends elsewhere .HTTP 307."),
+        (("", 307, {"Location": "http://127.0.0.1:1/"}), "sends elsewhere to http://127.0.0.1:1 .HTTP 307."),
     ],
 )
 def test_what_isnt_stored_is_an_error(

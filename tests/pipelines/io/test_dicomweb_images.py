@@ -5,7 +5,7 @@ import hashlib
 import logging
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,7 +19,7 @@ from radseg.pipelines.io.dicomweb import DicomwebServer
 from radseg.pipelines.io.dicomweb_images import find_dicomweb
 from radseg.pipelines.io.dicomweb_session import Patience
 from radseg.pipelines.io.find_images import Case, InputKind, Refusal, Search, find_images
-from radseg.pipelines.io.local_copy import called, with_urls
+from radseg.pipelines.io.local_copy import called, fetch_trouble, with_urls
 from radseg.pipelines.io.storage_settings import use_storage
 
 CT1, CT2, SEG, HEAD, KNEE = "1.2.1.1", "1.2.1.2", "1.2.1.9", "1.2.2.1", "1.2.3.1"
@@ -74,6 +74,13 @@ def pacs(fake_pacs: Any, files: Path) -> Any:
 
 def _uids(found: Any) -> list[str | None]:
     return sorted(one.series_uid for one in found if isinstance(one, Case))
+
+
+def _trouble(found: Iterable[Case | Refusal], series: str) -> str:
+    """Why the one case of a series that can't be read can't."""
+    troubles = [fetch_trouble(one.files[0]) for one in found if isinstance(one, Case) and one.series_uid == series]
+    [trouble] = [trouble for trouble in troubles if trouble is not None]
+    return with_urls(trouble)
 
 
 def _pixels(case: Case | Path) -> list[str]:
@@ -257,26 +264,52 @@ def test_a_server_that_never_comes_back_is_one_line_and_the_next_server_goes_on(
     assert clock.now <= 60
 
 
-def test_a_series_with_an_instance_that_fails_is_refused_and_the_rest_goes_on(pacs: Any, patience: Patience) -> None:
+def test_a_series_with_an_instance_that_fails_is_a_case_that_cant_be_read_and_the_rest_goes_on(
+    pacs: Any, patience: Patience
+) -> None:
     broken = next(instance for _, series, instance in pacs.instances if series == CT1)
     pacs.faults = {broken: [(500, {})] * 100}
     found = list(find_dicomweb([f"{pacs.url}/studies/1.2.1"], Search(), patience=patience))
-    assert _uids(found) == [CT2]
-    [refusal] = [one for one in found if isinstance(one, Refusal)]
-    assert refusal.series_uid == CT1
-    assert refusal.reason.startswith("downloading failed: the server failed (HTTP 500) (11 attempts)")
-    assert called(refusal.source) == f"{pacs.url}/studies/1.2.1/series/{CT1}"
+    assert _uids(found) == [CT1, CT2]
+    place = f"{pacs.url}/studies/1.2.1/series/{CT1}"
+    assert _trouble(found, CT1).startswith(f"{place}: downloading failed: the server failed (HTTP 500) (11 attempts)")
+    pacs.faults = {}
+    [whole, _] = find_dicomweb([f"{pacs.url}/studies/1.2.1"], Search(), patience=patience)
+    assert isinstance(whole, Case)
+    assert whole.name == next(one.name for one in found if one.series_uid == CT1)  # another run takes it up
 
 
-def test_a_series_that_isnt_listed_to_its_end_is_refused(pacs: Any, patience: Patience) -> None:
+def test_a_radiograph_that_fails_doesnt_take_the_others_of_its_series_with_it(
+    fake_pacs: Any, factory: ModuleType, tmp_path: Path, patience: Patience
+) -> None:
+    for number in range(3):
+        factory.write_radiograph(tmp_path / f"{number}.dcm", factory.phantom(40, 50, 1)[:, :, 0].T + 1000 + number,
+                                 StudyInstanceUID="1.7", InstanceNumber=number)  # fmt: skip
+    fake_pacs.put(tmp_path)
+    (_, series, lost), *_ = fake_pacs.instances
+    names = {one.name for one in find_dicomweb([f"{fake_pacs.url}/studies/1.7"], Search(modality="DX"))}
+    fake_pacs.faults = {lost: [(403, {})]}
+    found = list(find_dicomweb([f"{fake_pacs.url}/studies/1.7"], Search(modality="DX"), patience=patience))
+    assert {one.name for one in found if isinstance(one, Case)} == names
+    assert [one.files[0].is_file() for one in found if isinstance(one, Case)].count(False) == 1
+    assert "instances/" + lost + ": downloading failed: you may not have it (HTTP 403)" in _trouble(found, series)
+
+
+def test_what_a_server_says_of_itself_cant_reach_the_terminal_or_break_the_search(pacs: Any) -> None:
+    for _, dataset in pacs.instances.values():
+        dataset["Modality"]._value = "\x1b[2JMR"
+    [refusal] = find_dicomweb([f"{pacs.url}/studies/1.2.1"], Search())
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == "no CT series in the study; passed over: 3 others; check the address or the query"
+
+
+def test_a_series_that_isnt_listed_to_its_end_is_a_case_that_cant_be_read(pacs: Any, patience: Patience) -> None:
     for (_, series, _), (_, dataset) in pacs.instances.items():
         if series == CT1:
             dataset.NumberOfSeriesRelatedInstances = 7
     found = list(find_dicomweb([f"{pacs.url}/studies/1.2.1"], Search(), patience=patience))
-    assert [one.reason for one in found if isinstance(one, Refusal)] == [
-        "the server has 7 instances of the series and lists 6; start again"
-    ]
-    assert _uids(found) == [CT2]
+    assert _trouble(found, CT1).endswith("the server has 7 instances of the series and lists 6; start again")
+    assert _uids(found) == [CT1, CT2]
 
 
 def test_a_damaged_instance_is_refused_and_never_missed(pacs: Any, patience: Patience) -> None:
@@ -298,11 +331,10 @@ def test_a_full_disk_is_one_line(pacs: Any, patience: Patience, monkeypatch: pyt
         return opened(path, mode, *rest, **options)
 
     monkeypatch.setattr(Path, "open", full)
-    [refusal] = find_dicomweb([f"{pacs.url}/studies/1.2.2"], Search(), patience=patience)
-    assert isinstance(refusal, Refusal)
-    assert "can't be written" in refusal.reason
-    assert "(No space left on device); free some space or set --storage#cache_dir DIR" in with_urls(refusal.reason)
-    assert "\n" not in refusal.reason
+    reason = _trouble(find_dicomweb([f"{pacs.url}/studies/1.2.2"], Search(), patience=patience), HEAD)
+    assert "can't be written" in reason
+    assert "(No space left on device); free some space or set --storage#cache_dir DIR" in reason
+    assert "\n" not in reason
 
 
 def test_no_patient_is_in_any_log_or_message(

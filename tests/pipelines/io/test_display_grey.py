@@ -168,7 +168,7 @@ def test_padding_doesnt_stretch_the_image_and_is_black():
         ({"WindowCenter": 9000, "WindowWidth": 10}, "its window or VOI LUT leaves one grey value: left out"),
         (
             {"WindowCenter": 100, "WindowWidth": 50, "VOILUTFunction": "CURVED"},
-            "VOILUTFunction CURVED isn't known: taken as LINEAR",
+            "VOILUTFunction isn't one that the standard knows: taken as LINEAR",
         ),
     ],
 )

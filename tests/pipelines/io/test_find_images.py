@@ -208,3 +208,37 @@ def test_other_images_keep_their_place_between_series(tmp_path: Path, factory: M
         (tmp_path / "b" / name).touch()
     kinds = [one.kind for one in find_images([tmp_path], Search()) if isinstance(one, Case)]
     assert kinds == [InputKind.DICOM, InputKind.NIFTI, InputKind.NIFTI, InputKind.DICOM]
+
+
+@pytest.mark.parametrize("names", ["IM{:04d}", "{:08X}", "1.2.840.{}.7", "slice{}.bin"])
+@pytest.mark.parametrize("content", [b"", b"\0" * 999])
+def test_a_file_named_like_its_dicom_neighbours_is_refused_and_each_series_there_doubted(
+    tmp_path: Path, factory: ModuleType, names: str, content: bytes
+) -> None:
+    factory.write_series(tmp_path / "a", uid="1.2.3", names=lambda k: names.format(2000 + k))
+    factory.write_series(tmp_path / "a", uid="1.2.4", names=lambda k: names.format(3000 + k))
+    factory.write_series(tmp_path / "b", uid="1.2.5", names=lambda k: names.format(2000 + k))
+    for number in (2002, 2003):
+        (tmp_path / "a" / names.format(number)).write_bytes(content)
+    one, other, refusal, beside = find_images([tmp_path], Search())
+    doubt = "2 unreadable files in its folder: slices may be missing"
+    assert isinstance(one, Case)
+    assert isinstance(other, Case)
+    assert isinstance(beside, Case)
+    assert [doubt in case.notes for case in (one, other, beside)] == [True, True, False]
+    assert isinstance(refusal, Refusal)
+    assert refusal.source == tmp_path / "a"
+    assert refusal.reason == ("2 files named like the DICOM files beside them: not readable as DICOM; fetch it again")
+
+
+@pytest.mark.parametrize("name", ["IM0003", "IM0003.dcm"])
+def test_a_link_to_nothing_among_slices_is_refused_once_and_the_series_doubted(
+    tmp_path: Path, factory: ModuleType, name: str
+) -> None:
+    factory.write_series(tmp_path, names=lambda k: f"IM{k:04d}{Path(name).suffix}")
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / "store")
+    found = list(find_images([tmp_path], Search()))
+    assert [one.source for one in found if isinstance(one, Refusal)] == [tmp_path / name]
+    (case,) = [one for one in found if isinstance(one, Case)]
+    assert "1 unreadable file in its folder: slices may be missing" in case.notes

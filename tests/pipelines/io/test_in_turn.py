@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from radseg.pipelines.io.in_turn import InTurn
+from radseg.pipelines.io.in_turn import InTurn, Series
 
 
 def handed_on(folders: list[list[str]]) -> list[list[str]]:
@@ -20,7 +20,8 @@ def handed_on(folders: list[list[str]]) -> list[list[str]]:
         waiting.folder_ends()
         steps.append(list(waiting.take()))
     waiting.search_ends()
-    return [*steps, list(waiting.take())]
+    steps.append(list(waiting.take()))
+    return [[one.headers if isinstance(one, Series) else one for one in step] for step in steps]
 
 
 @pytest.mark.parametrize(

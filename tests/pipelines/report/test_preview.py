@@ -40,7 +40,7 @@ def test_planes_keep_true_proportions() -> None:
     image, spacing = _to_ras(array, affine)
     mask = image.astype(np.uint8)
     view = _view("sagittal", image, mask, spacing, count_planes(mask))
-    assert view.extent == (0.0, 10 * 2.0, 12 * 3.0, 0.0)
+    assert (view.width_mm, view.height_mm) == (10 * 2.0, 12 * 3.0)
 
 
 @pytest.mark.parametrize("filled", [True, False], ids=["labelled", "empty"])

@@ -47,6 +47,12 @@ def test_a_series_whose_scout_was_refused_is_there_as_case_and_as_refusal(tmp_pa
     assert [(row["case"], row["status"]) for row in table(tmp_path)] == [("ab", "refused"), ("ab", "done")]
 
 
+def test_a_refusal_that_a_later_run_took_back_is_gone(tmp_path: Path) -> None:
+    refused = {"status": "refused", "input": "ab", "reason": "cut off"}
+    write_summary(tmp_path, [refused, {"status": "usable", "input": "ab"}, done("ab")])
+    assert [(row["case"], row["status"]) for row in table(tmp_path)] == [("ab", "done")]
+
+
 def test_every_amount_of_every_label_has_a_column(tmp_path: Path) -> None:
     picture = {"left": {"share_of_image": 0.25}, "right": {"share_of_image": 0.0, "area_mm2": 3.0}}
     write_summary(tmp_path, [done("a", labels=picture), done("b", labels={"left": {"volume_ml": 1, "voxels": 3}})])
