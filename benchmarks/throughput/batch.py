@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parents[1] / "engine"))
 from measure import run_worker
 
 
-def work(order: dict[str, Any]) -> dict[str, Any]:
+def work(order: dict[str, Any]) -> dict[str, float]:
     """Segments the cases, and says how long that took.
 
     Args:
@@ -38,7 +38,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
         raise RuntimeError(f"cases failed: {batch.failed}")
     ends = [file.stat().st_mtime - start for file in Path(order["output"]).glob("*/statistics.json")]
     rows = [json.loads(line) for line in (Path(order["output"]) / "manifest.jsonl").read_text().splitlines()]
-    return {**figures(seconds, ends, rows, order["workers"])}
+    return figures(seconds, ends, rows, order["workers"])
 
 
 def figures(seconds: float, ends: Sequence[float], rows: Sequence[dict[str, Any]], workers: int) -> dict[str, float]:

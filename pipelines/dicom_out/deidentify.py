@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
+from highdicom.sr import CodedConcept
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -23,6 +24,7 @@ from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 
 from radseg.pipelines.dicom_out.algorithm import NOT_A_DEVICE
 from radseg.pipelines.dicom_out.deidentify_key import checked_key, read_key
+from radseg.pipelines.dicom_out.structured_report import WARNING
 from radseg.pipelines.io.dicom_header import quiet_pydicom
 
 __all__ = ["Deidentifier", "read_key"]
@@ -85,10 +87,11 @@ _REPLACED: Mapping[str, Any] = {
     "StructureSetDescription": f"Research only. {NOT_A_DEVICE}.",
     "VerificationFlag": "UNVERIFIED",
 }
-_TEXTS = {  # of the DICOM vocabulary (DCM): of an algorithm, what is tracked, the observing software
-    *("111001", "111002", "111003", "122405", "112039", "121013", "121014", "121015"),
+_TEXTS = {  # of an algorithm, what is tracked, the observing software; radseg's warnings, which quote no header
+    *(("DCM", value) for value in ("111001", "111002", "111003", "122405", "112039", "121013", "121014", "121015")),
+    (WARNING.scheme_designator, WARNING.value),
 }
-_COMMENT = "121106"
+_COMMENT = ("DCM", "121106")
 _CONTENT_THAT_STAYS = {"CONTAINER", "CODE", "NUM", "IMAGE", "COMPOSITE", "UIDREF", "TEXT"}
 _METHOD = "radseg: PS3.15 Basic Profile, UIDs by keyed hash"
 _METHOD_CODES = (
@@ -131,7 +134,7 @@ class Deidentifier:
             cleaned.PatientName = cleaned.PatientID = patient
             cleaned.PatientIdentityRemoved = "YES"
             cleaned.DeidentificationMethod = _METHOD
-            cleaned.DeidentificationMethodCodeSequence = [_coded(code) for code in _METHOD_CODES]
+            cleaned.DeidentificationMethodCodeSequence = [CodedConcept.from_code(code) for code in _METHOD_CODES]
             cleaned.LongitudinalTemporalInformationModified = "REMOVED"
             return cleaned
 
@@ -200,9 +203,9 @@ def _text_replaced(item: Dataset) -> Dataset:
     return item
 
 
-def _concept(item: Dataset) -> str:
-    names = item.get("ConceptNameCodeSequence")
-    return str(names[0].get("CodeValue")) if names and names[0].get("CodingSchemeDesignator") == "DCM" else ""
+def _concept(item: Dataset) -> tuple[str, str]:
+    names = item.get("ConceptNameCodeSequence") or [Dataset()]
+    return str(names[0].get("CodingSchemeDesignator")), str(names[0].get("CodeValue"))
 
 
 def _name_regions(cleaned: Dataset) -> None:
@@ -213,9 +216,3 @@ def _name_regions(cleaned: Dataset) -> None:
             meanings[observation.ReferencedROINumber] = str(code.CodeMeaning)
     for region in cleaned.get("StructureSetROISequence", ()):
         region.ROIName = meanings.get(region.ROINumber, f"region {region.ROINumber}")
-
-
-def _coded(code: Any) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
-    return item

@@ -34,8 +34,12 @@ class Finding:
 
     def uid(self, what: str) -> str:
         """A UID (PS3.5 B.2, below 2.25) that is the same whenever this mask of this source is written as `what`."""
-        made_of = [what, *(header.get("SOPInstanceUID", "") for header in self.source.headers)]
+        instances = (header.get("SOPInstanceUID", "") for header in self.source.headers)
         keys = ("bundle", "bundle_version", "weights_sha256", "recipe_sha256")
-        made_of += [str(self.statistics.get(key, "")) for key in keys]
-        digest = hashlib.sha256("\n".join(map(str, made_of)).encode()).digest()
-        return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+        return made_uid(what, *instances, *(self.statistics.get(key, "") for key in keys))
+
+
+def made_uid(*of: object) -> str:
+    """A UID (PS3.5 B.2, below 2.25) that follows from what it is made of."""
+    digest = hashlib.sha256("\n".join(map(str, of)).encode()).digest()
+    return f"2.25.{int.from_bytes(digest[:16], 'big')}"

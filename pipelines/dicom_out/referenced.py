@@ -1,15 +1,11 @@
-"""The source images as objects derived from them refer to them: whatever their headers lack or break is mended."""
+"""The source's images and frames as objects derived from them refer to them, whatever their headers lack."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import pydicom
-from pydicom.datadict import dictionary_has_tag, dictionary_VM, dictionary_VR, keyword_for_tag
-from pydicom.tag import BaseTag
-from pydicom.valuerep import DA, DS, TM, PersonName, validate_value
+from pydicom.valuerep import DS
 
 from radseg.pipelines.dicom_out.source import Source, SourceFrame
 from radseg.pipelines.errors import InputError
@@ -21,23 +17,7 @@ _CLASS_OF_MODALITY = {
     "CR": "1.2.840.10008.5.1.4.1.1.1",
     "DX": "1.2.840.10008.5.1.4.1.1.1.1",
 }
-_MAY_BE_EMPTY = (
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
-    *("StudyID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName"),
-)
-"""Type 2 of the Patient and General Study Modules (PS3.3 C.7.1.1, C.7.2.1): there, but empty where not known."""
-_OF_ONE_IMAGE = ("SOPClassUID", "SOPInstanceUID", "ImagePositionPatient", "ImageOrientationPatient")
-_LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-_CHECKED = ("AS", "CS", "DA", "DS", "DT", "IS", "TM", "UR")
-_TEXT = ("LO", "SH", "LT", "ST", "UC", "UT")
-_LAST_GROUP = 0x0027  # what lies beyond it says how the image was made and what it looks like
 _STEP_TOLERANCE_MM = 0.01
-
-
-def made_uid(what: str, of: str) -> str:
-    """A UID (PS3.5 B.2) for what a source has none of, the same for all that is derived from that source."""
-    digest = hashlib.sha256(f"{what}\n{of}".encode()).digest()
-    return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
 def distinct_frames(source: Source) -> tuple[SourceFrame, ...]:
@@ -52,40 +32,6 @@ def distinct_frames(source: Source) -> tuple[SourceFrame, ...]:
     return tuple(kept)
 
 
-def identity_of(source: Source) -> pydicom.Dataset:
-    """Patient, study, series and frame of reference of the source, with what the standard demands filled in.
-
-    StudyInstanceUID, SeriesInstanceUID and (of sectional images) FrameOfReferenceUID that are missing are made of the
-    ids that are there; other demanded attributes that are missing or hold no valid value are empty. Dates, codes and
-    numbers that aren't valid are left out, as are private attributes. Text is Unicode (ISO_IR 192).
-
-    Raises:
-        InputError: no image has a SOPInstanceUID.
-    """
-    identity = pydicom.Dataset()
-    for tag in source.headers[0].keys():  # noqa: SIM118 - going through elements would parse all of them
-        passes = tag.group <= _LAST_GROUP and keyword_for_tag(tag) not in _OF_ONE_IMAGE
-        element = _sound(source.headers[0], tag) if passes or keyword_for_tag(tag) in _LOSSY else None
-        if element is not None:
-            identity.add(element)
-    for keyword in _MAY_BE_EMPTY:
-        if keyword not in identity:
-            setattr(identity, keyword, "")
-    if identity.PatientSex not in ("M", "F", "O"):
-        identity.PatientSex = ""
-    anchor = identity.get("SeriesInstanceUID") or instance_uid(source, 0)
-    identity.SeriesInstanceUID = identity.get("SeriesInstanceUID") or made_uid("SeriesInstanceUID", anchor)
-    identity.StudyInstanceUID = identity.get("StudyInstanceUID") or made_uid("StudyInstanceUID", anchor)
-    sectional = source.frames[0].plane is not None
-    frame_of_reference = identity.get("FrameOfReferenceUID") or made_uid("FrameOfReferenceUID", anchor)
-    if sectional:
-        identity.FrameOfReferenceUID = frame_of_reference
-    elif "FrameOfReferenceUID" in identity:
-        del identity.FrameOfReferenceUID
-    identity.SpecificCharacterSet = "ISO_IR 192"
-    return identity
-
-
 def instance_uid(source: Source, file: int) -> str:
     """SOPInstanceUID of one of the source's headers.
 
@@ -94,9 +40,10 @@ def instance_uid(source: Source, file: int) -> str:
     """
     header = source.headers[file]
     uid = header.get("SOPInstanceUID") or header.file_meta.get("MediaStorageSOPInstanceUID")
-    if not uid or not _writable_uid(str(uid)):
-        path = list(dict.fromkeys(frame.path for frame in source.frames))[file]
-        raise InputError(f"{path}: no valid SOPInstanceUID to refer to; export the original images for DICOM output")
+    if not uid or not is_uid(str(uid)):
+        raise InputError(
+            f"{source.paths[file]}: no valid SOPInstanceUID to refer to; export the original images for DICOM output"
+        )
     return str(uid)
 
 
@@ -124,29 +71,6 @@ def decimals(values: Sequence[float]) -> list[DS]:
     return [DS(float(value), auto_format=True) for value in values]
 
 
-def _sound(header: pydicom.Dataset, tag: BaseTag) -> pydicom.DataElement | None:
-    """An element that can go on: text and ids as they are, since they must match the source's; others if valid."""
-    if tag.is_private or not dictionary_has_tag(tag):
-        return None
-    vr = dictionary_VR(tag)
-    try:
-        element = header[tag]
-        values = element.value if element.VM > 1 else [element.value]
-        if vr == "UI" and not (element.value and _writable_uid(str(element.value))):
-            return None
-        if vr == "PN":
-            names = [PersonName(str(value or "")) for value in values]
-            return pydicom.DataElement(tag, vr, names[0] if dictionary_VM(tag) == "1" else names)
-        if vr in _CHECKED:
-            for value in values:
-                validate_value(vr, None if value is None else str(value), pydicom.config.RAISE)
-            if vr in ("DA", "TM") and element.value:
-                DA(element.value) if vr == "DA" else TM(element.value)
-        return element if vr == element.VR and vr in (*_CHECKED, *_TEXT, "UI", "SQ") else None
-    except Exception:  # pydicom has no single error for a value that can't be read
-        return None
-
-
-def _writable_uid(uid: str) -> bool:
+def is_uid(uid: str) -> bool:
     """Whether it has the characters and length of a UID: one with a leading zero names its object all the same."""
     return re.fullmatch(r"[0-9.]{1,64}", uid) is not None

@@ -12,19 +12,18 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import PYDICOM_IMPLEMENTATION_UID, ImplicitVRLittleEndian, RTStructureSetStorage
 
-from radseg.pipelines.dicom_out.algorithm import MANUFACTURER, NOT_A_DEVICE, made_by, version
+from radseg.pipelines.dicom_out.algorithm import MANUFACTURER, NOT_A_DEVICE, coded, made_by, version
 from radseg.pipelines.dicom_out.contours import outlines
 from radseg.pipelines.dicom_out.finding import Finding
-from radseg.pipelines.dicom_out.inherited import inherit, series_number
-from radseg.pipelines.dicom_out.referenced import distinct_frames, identity_of, instance_uid, sop_class
-from radseg.pipelines.dicom_out.segments import Code, Segment
+from radseg.pipelines.dicom_out.identity import identity_of, inherit, series_number
+from radseg.pipelines.dicom_out.referenced import distinct_frames, instance_uid, sop_class
+from radseg.pipelines.dicom_out.segments import Segment
 from radseg.pipelines.dicom_out.source import SourceFrame, values_on_frames
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.arrangement import Slice
 from radseg.pipelines.io.dicom_header import quiet_pydicom
 
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, retired, which RTReferencedStudySequence asks for
-_ANATOMY = ("123037004", "85756007")  # body structure, tissue: SNOMED CT categories of normal anatomy
 _FIRST_SERIES_NUMBER = 2000
 _CONTOUR_DATA = Tag("ContourData")
 
@@ -39,7 +38,7 @@ def rtstruct(finding: Finding) -> FileDataset:
     Raises:
         InputError: the source is a radiograph, which has no place in the patient, or can't be referred to.
     """
-    if any(frame.plane is None for frame in finding.source.frames):
+    if finding.source.is_radiograph:
         raise InputError(
             f"{finding.source.frames[0].path}: a radiograph has no frame of reference for contours to lie in; "
             "ask for dicom_seg instead"
@@ -89,9 +88,7 @@ def _file(uid: str) -> FileDataset:
 
 def _references(finding: Finding, frames: Sequence[SourceFrame]) -> list[Dataset]:
     """Image SOP Instance Reference (PS3.3 10.3) of each frame."""
-    files = {frame.path: None for frame in finding.source.frames}
-    index = {path: number for number, path in enumerate(files)}
-    multi_frame = len(files) < len(finding.source.frames)
+    index = {path: number for number, path in enumerate(finding.source.paths)}
     references = []
     for frame in frames:
         file = index[frame.path]
@@ -99,7 +96,7 @@ def _references(finding: Finding, frames: Sequence[SourceFrame]) -> list[Dataset
             ReferencedSOPClassUID=sop_class(finding.source, file),
             ReferencedSOPInstanceUID=instance_uid(finding.source, file),
         )
-        if multi_frame:
+        if finding.source.is_multi_frame:
             reference.ReferencedFrameNumber = frame.number + 1
         references.append(reference)
     return references
@@ -172,19 +169,14 @@ def _roi_contours(segment: Segment, contours: list[Dataset]) -> Dataset:
 
 
 def _observation(segment: Segment) -> Dataset:
-    anatomy = segment.category.value in _ANATOMY
     return _item(
         ObservationNumber=segment.number,
         ReferencedROINumber=segment.number,
         ROIObservationLabel=segment.name[:16],
-        RTROIIdentificationCodeSequence=[_coded(segment.kind)],
-        RTROIInterpretedType="ORGAN" if anatomy else "",
+        RTROIIdentificationCodeSequence=[coded(segment.kind)],
+        RTROIInterpretedType="ORGAN" if segment.is_anatomy else "",
         ROIInterpreter="",
     )
-
-
-def _coded(code: Code) -> Dataset:
-    return _item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning)
 
 
 def _item(**attributes: Any) -> Dataset:

@@ -10,18 +10,17 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from radseg.pipelines.dicom_out.algorithm import MANUFACTURER, described, descriptions, made_by, version
 from radseg.pipelines.dicom_out.finding import Finding
+from radseg.pipelines.dicom_out.identity import series_number
 from radseg.pipelines.dicom_out.referenced import decimals, distinct_frames, regular_step_mm
 from radseg.pipelines.dicom_out.source import SourceFrame, values_on_frames
 from radseg.pipelines.dicom_out.stand_ins import position_of, refer_to_source, stand_ins
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.io.dicom_header import quiet_pydicom
-from radseg.pipelines.io.dicom_values import numbers
 
 MOST_PROBABLE = 255
 """MaximumFractionalValue: what stands for a probability of 1."""
 
 _FIRST_SERIES_NUMBER = 1000
-_MOST = 2**31 - 1  # of VR IS
 
 
 def segmentation(finding: Finding, kind: str = "binary") -> Segmentation:
@@ -84,15 +83,14 @@ def _object(finding: Finding, kind: str, frames: Sequence[SourceFrame], pixels: 
         rows = columns = 1
         pixels = np.asarray(pixels.any(axis=(2, 3)), np.uint8)[:, None, None, :]
     images = stand_ins(source, rows, columns)
-    placed = frames[0].plane is not None
-    number = numbers(images[0].get("SeriesNumber"), 1) or (0,)
+    placed = not source.is_radiograph
     made = Segmentation(
         images,
         pixels,
         SegmentationTypeValues(kind.upper()),
         descriptions(finding),
         series_instance_uid=finding.uid(f"segmentation series {kind}"),
-        series_number=min(_FIRST_SERIES_NUMBER + max(int(number[0]), 0), _MOST),
+        series_number=series_number(images[0], _FIRST_SERIES_NUMBER),
         series_description=made_by(statistics),
         sop_instance_uid=finding.uid(f"segmentation {kind}"),
         instance_number=1,

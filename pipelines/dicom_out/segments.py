@@ -8,6 +8,9 @@ from typing import Any
 from radseg.pipelines.bundle_loader import read_json
 from radseg.pipelines.errors import ConfigError
 
+_ANATOMY = ("91723000", "123037004", "85756007")
+"""SNOMED CT: anatomical structure, body structure, tissue; the categories of anatomy in CID 7150 of all editions."""
+
 
 @dataclass(frozen=True)
 class Code:
@@ -36,6 +39,16 @@ class Segment:
     kind: Code
     region: Code | None
     colour_rgb: tuple[int, int, int]
+
+    @property
+    def site(self) -> Code | None:
+        """Where in the body it is: of anatomy itself that, of a lesion its region; None where nobody says."""
+        return self.region or (self.kind if self.is_anatomy else None)
+
+    @property
+    def is_anatomy(self) -> bool:
+        """Whether it is a part of every body, not something found in some."""
+        return self.category.value in _ANATOMY
 
 
 def segments_of(bundle_root: str | Path, labels: Sequence[str]) -> tuple[Segment, ...]:

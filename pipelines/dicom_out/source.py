@@ -13,7 +13,8 @@ from radseg.pipelines.cases import Case
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.arrangement import Slice
 from radseg.pipelines.io.dicom_header import quiet_pydicom, read_header
-from radseg.pipelines.io.volume import LPS_TO_RAS
+from radseg.pipelines.io.dicom_stream import dicom_stream
+from radseg.pipelines.io.volume import LPS_TO_RAS, first_line
 
 _ON_GRID = 1e-3  # voxels
 _EQUALLY_NEAR = 1e-6  # of two voxels to a pixel between them, by rounding errors or not: always the lower
@@ -46,6 +47,21 @@ class Source:
     frames: tuple[SourceFrame, ...]
     headers: tuple[Any, ...]
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The file of each header."""
+        return tuple(dict.fromkeys(frame.path for frame in self.frames))
+
+    @property
+    def is_multi_frame(self) -> bool:
+        """Whether a file holds several frames, so that references must name which."""
+        return len(self.headers) < len(self.frames)
+
+    @property
+    def is_radiograph(self) -> bool:
+        """Whether it is a projection, which has no place in the patient."""
+        return self.frames[0].plane is None
+
 
 def read_source(case: Case) -> Source:
     """The frames of a DICOM case and what its files say of patient, study and acquisition.
@@ -54,7 +70,10 @@ def read_source(case: Case) -> Source:
         InputError: the case isn't DICOM, or a file can't be read any more.
     """
     headers = {header.path: header for header in case.headers}
-    known = [headers.get(path) or read_header(path) for path in case.files]
+    try:
+        known = [headers.get(path) or read_header(path) for path in case.files]
+    except OSError as error:
+        raise InputError(f"{error.filename}: can't be read any more ({error.strerror}); run again") from error
     if any(header is None for header in known):
         raise InputError(f"{case.source}: not readable as DICOM; give the DICOM images that the mask is for")
     is_radiograph = case.instance_uid is not None
@@ -65,10 +84,15 @@ def read_source(case: Case) -> Source:
         for number, plane in enumerate(header.slices)
     ]
     frames.sort(key=_depth_along(frames))
-    files = dict.fromkeys(frame.path for frame in frames)
-    with quiet_pydicom():
-        datasets = tuple(pydicom.dcmread(path, force=True, stop_before_pixels=True) for path in files)
-    return Source(tuple(frames), datasets)
+    return Source(tuple(frames), tuple(_without_pixels(path) for path in dict.fromkeys(frame.path for frame in frames)))
+
+
+def _without_pixels(path: Path) -> Any:
+    try:
+        with path.open("rb") as file, quiet_pydicom():
+            return pydicom.dcmread(dicom_stream(file), force=True, stop_before_pixels=True)
+    except Exception as error:  # pydicom has no single error for a damaged file
+        raise InputError(f"{path}: can't be read any more ({first_line(error)}); run again") from error
 
 
 def values_on_frames(

@@ -6,14 +6,8 @@ from typing import Any
 from highdicom.seg import Segmentation
 from pydicom.dataset import Dataset
 
-from radseg.pipelines.dicom_out.referenced import (
-    decimals,
-    distinct_frames,
-    identity_of,
-    instance_uid,
-    regular_step_mm,
-    sop_class,
-)
+from radseg.pipelines.dicom_out.identity import identity_of
+from radseg.pipelines.dicom_out.referenced import decimals, distinct_frames, instance_uid, regular_step_mm, sop_class
 from radseg.pipelines.dicom_out.source import Source, SourceFrame
 from radseg.pipelines.errors import InputError
 
@@ -32,15 +26,15 @@ def stand_ins(source: Source, rows: int, columns: int) -> list[Dataset]:
     image = identity_of(source)
     image.Rows, image.Columns = rows, columns
     image.Modality = str(source.headers[0].get("Modality") or "OT")
-    if _is_multi_frame(source):
+    if source.is_multi_frame:
         return [_multi_frame(image, source, frames)]
-    if frames[0].plane is None:
+    if source.is_radiograph:
         image.SOPClassUID, image.SOPInstanceUID = _DX_IMAGE, instance_uid(source, 0)
         return [image]
     image.SOPClassUID = _CT_IMAGE
     image.update(_measures(frames))
     image.update(_orientation(frames))
-    files = {path: number for number, path in enumerate(dict.fromkeys(frame.path for frame in source.frames))}
+    files = {path: number for number, path in enumerate(source.paths)}
     images = []
     for frame in frames:
         one = Dataset()
@@ -54,7 +48,7 @@ def stand_ins(source: Source, rows: int, columns: int) -> list[Dataset]:
 def refer_to_source(made: Segmentation, source: Source) -> None:
     """Puts in the source's own SOP classes and frame numbers, and a radiograph's orientation."""
     classes = {instance_uid(source, file): sop_class(source, file) for file in range(len(source.headers))}
-    frames, multi_frame = distinct_frames(source), _is_multi_frame(source)
+    frames = distinct_frames(source)
     for image in (*made.SourceImageSequence, *(made.ReferencedSeriesSequence[0].ReferencedInstanceSequence)):
         image.ReferencedSOPClassUID = classes[image.ReferencedSOPInstanceUID]
     referring = [
@@ -62,20 +56,16 @@ def refer_to_source(made: Segmentation, source: Source) -> None:
     ]
     for image in {id(image): image for image in referring}.values():  # segments share the items of a plane
         image.ReferencedSOPClassUID = classes[image.ReferencedSOPInstanceUID]
-        if multi_frame:
+        if source.is_multi_frame:
             image.ReferencedFrameNumber = frames[int(image.ReferencedFrameNumber) - 1].number + 1
-    if frames[0].plane is None:
-        made.PatientOrientation = source.headers[0].get("PatientOrientation") or ""
+    if source.is_radiograph:
+        made.PatientOrientation = identity_of(source).get("PatientOrientation") or ""
 
 
 def position_of(frame: SourceFrame) -> list[Any]:
     """ImagePositionPatient of a frame that has a place."""
     assert frame.plane is not None
     return decimals(frame.plane.position_mm)
-
-
-def _is_multi_frame(source: Source) -> bool:
-    return any(int(header.get("NumberOfFrames") or 1) > 1 for header in source.headers)
 
 
 def _multi_frame(image: Dataset, source: Source, frames: Sequence[SourceFrame]) -> Dataset:

@@ -10,9 +10,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from radseg.pipelines.dicom_out.algorithm import MANUFACTURER, NOT_A_DEVICE, coded, made_by, version
-from radseg.pipelines.dicom_out.finding import Finding
-from radseg.pipelines.dicom_out.inherited import inherit, series_number
-from radseg.pipelines.dicom_out.referenced import distinct_frames, identity_of, instance_uid, made_uid, sop_class
+from radseg.pipelines.dicom_out.finding import Finding, made_uid
+from radseg.pipelines.dicom_out.identity import identity_of, inherit, series_number
+from radseg.pipelines.dicom_out.referenced import distinct_frames, instance_uid, sop_class
 from radseg.pipelines.dicom_out.segments import Segment
 from radseg.pipelines.dicom_out.source import SourceFrame, values_on_frames
 from radseg.pipelines.io.dicom_header import quiet_pydicom
@@ -33,11 +33,12 @@ _LABEL_MEASURES: Mapping[str, tuple[Any, Any]] = {
 _CASE_MEASURES: Mapping[str, tuple[Any, Any]] = {
     "share_of_slices": (Code("share_of_slices", OWN_CODES, "Share of axial slices with any label"), _RATIO),
     "share_of_lung": (Code("share_of_lung", OWN_CODES, "Share of the lung mask inside any label"), _RATIO),
+    "confidence": (Code("confidence", OWN_CODES, "Mean certainty of labelled voxels or pixels"), _RATIO),
 }
+WARNING = Code("warning", OWN_CODES, "Warning")
 _SHARE_OF_LUNGS = Code("share_of_lungs", OWN_CODES, "Share of both lung fields together")
 _SIDES = {"right": codes.SCT.Right, "left": codes.SCT.Left}
 _FIRST_SERIES_NUMBER = 3000
-_NORMAL_ANATOMY = ("123037004", "85756007")  # SNOMED CT categories: body structure, tissue
 
 
 class _Report(sr.ComprehensiveSR):
@@ -51,9 +52,10 @@ def report(finding: Finding, segmentation: Dataset | None = None) -> sr.Comprehe
 
     Each label has a measurement group of volume (TID 1411) or, on a radiograph, area (TID 1410), which refers to its
     segment in the segmentation and to the source images that it lies on. A label that is nowhere, and every label when
-    there is no segmentation, has a group without a region (TID 1501). Numbers of the case (shares of slices or lungs)
-    have groups of their own. An area is said only where statistics have one, that is where the header gives the size of
-    a pixel; it is the area of the projection, which the comment says.
+    there is no segmentation, has a group without a region (TID 1501). Numbers of the case (shares of slices or lungs,
+    confidence) have groups of their own, its warnings are texts beside the comment. An area is said only where
+    statistics have one, that is where the header gives the size of a pixel; it is the area of the projection, which the
+    comment says.
 
     Args:
         finding: with statistics as `measure` makes them.
@@ -72,7 +74,7 @@ def report(finding: Finding, segmentation: Dataset | None = None) -> sr.Comprehe
             content=content,
             series_instance_uid=finding.uid("report series"),
             series_number=series_number(identity, _FIRST_SERIES_NUMBER),
-            sop_instance_uid=finding.uid("report"),
+            sop_instance_uid=finding.uid("report" if segmentation is None else f"report {segmentation.SOPInstanceUID}"),
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=name,
@@ -108,14 +110,13 @@ def _evidence(segmentation: Dataset) -> Dataset:
 def _content(finding: Finding, segmentation: Dataset | None) -> Dataset:
     statistics = finding.statistics
     name = made_by(statistics)
-    made_of = [statistics.get(key, "") for key in ("bundle", "bundle_version", "weights_sha256")]
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=made_uid("device", "\n".join(map(str, made_of))),
+        uid=made_uid("device", *(statistics.get(key, "") for key in ("bundle", "bundle_version", "weights_sha256"))),
         name=name,
         manufacturer_name=MANUFACTURER,
         model_name=name,
     )
-    radiograph = finding.source.frames[0].plane is None
+    radiograph = finding.source.is_radiograph
     template = sr.MeasurementReport(
         observation_context=sr.ObservationContext(sr.ObserverContext(codes.DCM.Device, device)),
         procedure_reported=codes.cid100.XRUnspecifiedBodyRegion if radiograph else codes.cid100.CTUnspecifiedBodyRegion,
@@ -129,8 +130,10 @@ def _content(finding: Finding, segmentation: Dataset | None) -> Dataset:
         sr.CodedConcept("C0034375", "UMLS", "Qualitative Evaluations"),
         relationship_type=sr.RelationshipTypeValues.CONTAINS,
     )
+    texts = [(codes.DCM.Comment, comment), *((WARNING, warning) for warning in statistics.get("warnings", ()))]
     remarks.ContentSequence = [
-        sr.TextContentItem(codes.DCM.Comment, comment, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+        sr.TextContentItem(concept, text, relationship_type=sr.RelationshipTypeValues.CONTAINS)
+        for concept, text in texts
     ]
     root: Dataset = template[0]
     root.ContentSequence.append(remarks)
@@ -141,12 +144,11 @@ def _label_groups(finding: Finding, segmentation: Dataset | None) -> Iterator[An
     touched = _frames_of_labels(finding)
     for segment in finding.segments:
         row = finding.statistics["labels"][segment.name]
-        site = segment.region or (segment.kind if segment.category.value in _NORMAL_ANATOMY else None)
         common = {
             "tracking_identifier": _tracking(finding, segment.name),
             "finding_category": coded(segment.category),
             "finding_type": coded(segment.kind),
-            "finding_sites": [sr.FindingSite(coded(site))] if site else None,
+            "finding_sites": [sr.FindingSite(coded(segment.site))] if segment.site else None,
             "algorithm_id": _algorithm(finding),
             "measurements": _measurements(row, _LABEL_MEASURES),
         }
@@ -161,7 +163,7 @@ def _group(
         return sr.MeasurementsAndQualitativeEvaluations(**common, source_images=of_images or None)
     which = (segmentation.SOPClassUID, segmentation.SOPInstanceUID)
     of_images = [sr.SourceImageForSegmentation(*where) for where in _where(finding, frames)]
-    if frames[0].plane is None:
+    if finding.source.is_radiograph:
         number = _segmentation_frame(segmentation, segment.number)
         region = sr.ReferencedSegmentationFrame(*which, number or 1, segment.number, of_images[0])
         # one of both alone may say which segment (PS3.3 C.18.4); highdicom writes both
@@ -190,7 +192,7 @@ def _case_groups(finding: Finding) -> Iterator[Any]:
 
 
 def _measurements(row: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]]) -> list[sr.Measurement]:
-    return [sr.Measurement(name, row[key], unit) for key, (name, unit) in known.items() if key in row]
+    return [sr.Measurement(name, row[key], unit) for key, (name, unit) in known.items() if row.get(key) is not None]
 
 
 def _tracking(finding: Finding, what: str) -> sr.TrackingIdentifier:
@@ -221,13 +223,11 @@ def _frames_of_labels(finding: Finding) -> dict[int, list[SourceFrame]]:
 
 def _where(finding: Finding, frames: Sequence[SourceFrame]) -> Iterator[tuple[str, str, list[int] | None]]:
     """SOP class, SOP instance and, in a multi-frame file, numbers of the frames."""
-    files = list(dict.fromkeys(frame.path for frame in finding.source.frames))
-    multi_frame = len(files) < len(finding.source.frames)
-    for file, path in enumerate(files):
+    source = finding.source
+    for file, path in enumerate(source.paths):
         numbers = [frame.number + 1 for frame in frames if frame.path == path]
         if numbers:
-            source = finding.source
-            yield sop_class(source, file), instance_uid(source, file), numbers if multi_frame else None
+            yield sop_class(source, file), instance_uid(source, file), numbers if source.is_multi_frame else None
 
 
 def _segmentation_frame(segmentation: Dataset, number: int) -> int | None:

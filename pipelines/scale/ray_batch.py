@@ -12,7 +12,7 @@ from radseg.pipelines.dicom_out.send import is_archive
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.io.storage_url import is_remote
 from radseg.pipelines.scale.ray_actor import Order, with_segmenter
-from radseg.pipelines.scale.ray_connection import LOCAL, connected
+from radseg.pipelines.scale.ray_connection import LOCAL, check, connected
 from radseg.pipelines.scale.ray_driver import RayDriver
 from radseg.pipelines.scale.ray_seats import Seats, seats_for
 from radseg.pipelines.segment import workflow_of
@@ -53,6 +53,7 @@ def segment_on_ray(
             if is_remote(path):
                 advice = "copy or mount it to a folder that all nodes share, or use --ray local"
                 raise ConfigError(f"{path}: a Ray cluster reads and writes folders only; {advice}")
+    check(address)
     device, workers = str(overrides.get("device", "auto")), int(overrides.get("workers", 1))
     if workers < 1:
         raise ConfigError(f"workers is {workers}; at least one case at a time must be worked on")

@@ -22,6 +22,26 @@ _AT_ONCE = 2  # cases of a worker: the next is read while the network runs
 _ATTEMPTS = 3  # at a case, and at starting a worker
 _STARTS_WITHIN_S = 600.0
 _ENDS_WITHIN_S = 15.0
+# after which it is said that a worker hasn't started, or is still at a case: it may hang, or just be slow
+_START_IS_SLOW_S = 60.0
+_CASE_IS_SLOW_S = 1800.0
+
+
+@dataclass(eq=False)
+class _Job:
+    """What a worker has been asked to do.
+
+    Attributes:
+        seat: the worker.
+        work: its case; None of its start.
+        since: when, by the monotonic clock.
+        told: whether the user knows that it takes long.
+    """
+
+    seat: "_Seat"
+    work: Work | None
+    since: float
+    told: bool = False
 
 
 @dataclass(eq=False)
@@ -68,7 +88,7 @@ class RayDriver:
             num_cpus=seats.cpus, num_gpus=seats.gpus, max_concurrency=_AT_ONCE, scheduling_strategy="SPREAD"
         )
         self._seats: list[_Seat] = []
-        self._jobs: dict[Any, tuple[_Seat, Work | None]] = {}  # without a work: the worker's start
+        self._jobs: dict[Any, _Job] = {}
         self._deaths: Counter[str] = Counter()
         self._trouble = "no node has room"
 
@@ -108,24 +128,38 @@ class RayDriver:
                 since = time.monotonic()
             elif time.monotonic() - since > _STARTS_WITHIN_S:
                 raise ConfigError(f"no worker could be started on the Ray cluster ({self._trouble}); see `ray status`")
+            self._say_what_is_slow()
             if not self._jobs:
                 continue
-            for job in self.ray.wait(list(self._jobs), num_returns=1, timeout=10.0)[0]:
-                seat, ended = self._jobs.pop(job)
-                if ended is None:
-                    self._started(seat, job, worker)
+            for call in self.ray.wait(list(self._jobs), num_returns=1, timeout=10.0)[0]:
+                job = self._jobs.pop(call)
+                if job.work is None:
+                    self._started(job.seat, call, worker)
                     continue
-                seat.works.remove(ended)
-                seat.alone = False
-                if self._finish(seat, job, ended, worker):
-                    yield ended
+                job.seat.works.remove(job.work)
+                job.seat.alone = False
+                if self._finish(job.seat, call, job.work, worker):
+                    yield job.work
                 else:
-                    again.append(ended)
+                    again.append(job.work)
+
+    def _ask(self, call: Any, seat: _Seat, work: Work | None = None) -> None:
+        self._jobs[call] = _Job(seat, work, time.monotonic())
+
+    def _say_what_is_slow(self) -> None:
+        now = time.monotonic()
+        for job in self._jobs.values():
+            limit_s = _START_IS_SLOW_S if job.work is None else _CASE_IS_SLOW_S
+            if job.told or now - job.since < limit_s:
+                continue
+            job.told = True
+            what = "a worker has not started" if job.work is None else "a worker is still at the same case"
+            _logger.warning("%s after %d min; it may hang: see `ray status`", what, limit_s // 60)
 
     def _start(self, starts: int = 1, first: bool = False) -> None:
         seat = _Seat(self._remote.remote(self.order), starts, first)
         self._seats.append(seat)
-        self._jobs[seat.actor.set_up.remote()] = (seat, None)
+        self._ask(seat.actor.set_up.remote(), seat)
 
     def _with_room(self, alone: bool) -> _Seat | None:
         """The worker to give the next case to: the idlest one, or only one without any case."""
@@ -137,12 +171,12 @@ class RayDriver:
         seat.alone = self._deaths[work.case.name] > 0
         seat.works.append(work)
         work.say("on a worker")
-        self._jobs[seat.actor.run.remote(work.case, work.earlier)] = (seat, work)
+        self._ask(seat.actor.run.remote(work.case, work.earlier), seat, work)
 
-    def _started(self, seat: _Seat, job: Any, worker: CaseWorker) -> None:
+    def _started(self, seat: _Seat, call: Any, worker: CaseWorker) -> None:
         """Takes in how a worker's start ended: ready, of no use here, or dead and started again."""
         try:
-            found = self.ray.get(job)
+            found = self.ray.get(call)
         except self.ray.exceptions.RayError as error:
             self._trouble = _said(self.ray, error)
             self._end(seat)
@@ -161,11 +195,11 @@ class RayDriver:
         if not self._seats:
             raise ConfigError(f"no worker could be started on the Ray cluster: {self._trouble}")
 
-    def _finish(self, seat: _Seat, job: Any, work: Work, worker: CaseWorker) -> bool:
+    def _finish(self, seat: _Seat, call: Any, work: Work, worker: CaseWorker) -> bool:
         """Takes in how a case ended; not at all, when its process died and it is to be tried again."""
         name = work.case.name
         try:
-            ended: Ended = self.ray.get(job)
+            ended: Ended = self.ray.get(call)
         except self.ray.exceptions.RayTaskError as error:
             worker.fail(work, with_urls(one_line(error.cause)))
             return True
@@ -202,7 +236,7 @@ class RayDriver:
 
     def close(self, worker: CaseWorker) -> None:
         """Ends all workers; what those still at a case have half done is cleared up."""
-        left = [work.case.name for seat, work in self._jobs.values() if work is not None]
+        left = [job.work.case.name for job in self._jobs.values() if job.work is not None]
         waiting = list(self._jobs)
         for seat in self._seats:
             if seat.ready and not seat.works:

@@ -33,19 +33,19 @@ def seats_for(nodes: Sequence[Mapping[str, Any]], workers: int, device: str = "a
     Args:
         nodes: what each live node offers, as Ray's "Resources" ("CPU", "GPU").
         workers: how many are wanted where there is no GPU.
-        device: auto, cpu, cuda or cuda:N; "cpu" leaves GPUs alone.
+        device: auto, cpu or cuda; "cpu" leaves GPUs alone.
 
     Raises:
-        ConfigError: CUDA is wanted and no node has a GPU, or there are fewer CPUs than workers.
+        ConfigError: one GPU is wanted, or CUDA and no node has a GPU, or there are fewer CPUs than workers.
     """
+    if device.startswith("cuda:"):
+        raise ConfigError(f"device {device!r}: Ray uses all GPUs; use --device cuda, or run without --ray")
     gpu_nodes = [node for node in nodes if int(node.get("GPU", 0)) >= 1]
-    if gpu_nodes and not device.startswith("cpu"):
+    if gpu_nodes and device != "cpu":
         share = min(int(node.get("CPU", 0)) // int(node["GPU"]) for node in gpu_nodes)
         return Seats(sum(int(node["GPU"]) for node in gpu_nodes), share, 1)
-    if device.startswith("cuda"):
-        raise ConfigError(
-            f"device {device!r} was asked for, and no node of the Ray cluster has a GPU; use --device cpu"
-        )
+    if device == "cuda":
+        raise ConfigError("device 'cuda' was asked for, and no node of the Ray cluster has a GPU; use --device cpu")
     cpus = [int(node.get("CPU", 0)) for node in nodes]
     if sum(cpus) < workers:
         raise ConfigError(

@@ -1,7 +1,6 @@
 """Actors on this machine read from and write to real stores as one process does."""
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,16 +23,15 @@ def test_a_container_is_segmented_into_a_container_by_a_local_ray(
         box.put(f"images/lung04/{file.name}", file)
     box.put("images/slice.png", SAMPLES / "slices" / "lung01_14.png")
     box.put("images/torn.nii.gz", b"not an image")
-    folder = tempfile.mkdtemp(prefix="rs", dir="/tmp")
-    monkeypatch.setenv("TMPDIR", folder)
     order = {
         **{"bundle": "lung_ct", "inputs": f"{box.url}/images", "output_dir": f"{box.url}/out", "address": "local"},
         **{"weights": box.put("weights/lung_ct.pt", small_weights["lung_ct"]), "progress": False, **small["lung_ct"]},
     }
     script = ROOT / "tests" / "pipelines" / "scale" / "batch_on_ray.py"
-    ended = subprocess.run([sys.executable, script, json.dumps(order)], capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory(prefix="rs", dir="/tmp") as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        ended = subprocess.run([sys.executable, script, json.dumps(order)], capture_output=True, text=True, check=True)
     batch = json.loads(ended.stdout.splitlines()[-1])
-    shutil.rmtree(folder)
     assert len(batch["done"]) == 2
     assert list(batch["failed"]) == ["torn"]
     assert batch["failed"]["torn"].startswith(f"{box.url}/images/torn.nii.gz: ")

@@ -26,9 +26,9 @@ assert _spec.loader is not None
 dicom = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(dicom)
 
-BODY = Code("123037004", "SCT", "Body structure")
+ANATOMY = Code("91723000", "SCT", "Anatomical Structure")
 LESION = Code("49755003", "SCT", "Morphologically Abnormal Structure")
-VERTEBRA = Segment(1, "vertebra", BODY, Code("51282000", "SCT", "Vertebra"), None, (230, 200, 120))
+VERTEBRA = Segment(1, "vertebra", ANATOMY, Code("51282000", "SCT", "Vertebra"), None, (230, 200, 120))
 FRACTURE = Segment(
     2, "fractured vertebra", LESION, Code("125605004", "SCT", "Fracture of bone"),
     Code("51282000", "SCT", "Vertebra"), (220, 40, 40),

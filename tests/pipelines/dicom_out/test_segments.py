@@ -32,6 +32,13 @@ def test_every_label_that_a_bundle_can_give_is_described(bundle: str, overrides:
 
 
 @pytest.mark.parametrize("bundle", ROOTS)
+def test_every_label_of_a_bundle_is_anatomy_or_has_a_region_of_the_body(bundle: str) -> None:
+    segments = segments_of(ROOTS[bundle], labels_of(bundle))
+    assert [segment.name for segment in segments if segment.site is None] == []
+    assert [segment.name for segment in segments if segment.is_anatomy == (segment.region is not None)] == []
+
+
+@pytest.mark.parametrize("bundle", ROOTS)
 def test_codes_mean_in_dicom_s_dictionary_what_the_bundle_says(bundle: str) -> None:
     described = json.loads((ROOTS[bundle] / "metadata.json").read_text())["segments"]
     dictionary = {code.value: code.meaning for code in every_code()}

@@ -170,6 +170,16 @@ def test_a_file_that_is_no_dicom_any_more_is_said(tmp_path):
         read_source(case)
 
 
+def test_a_file_that_has_gone_since_it_was_found_is_said(tmp_path):
+    (case,) = discover(factory.write_series(tmp_path))
+    case.files[2].unlink()
+    with pytest.raises(InputError, match=r"IM0002\.dcm: can't be read any more \(.*\); run again"):
+        read_source(case)
+    object.__setattr__(case, "headers", ())
+    with pytest.raises(InputError, match=r"IM0002\.dcm: can't be read any more \(.*\); run again"):
+        read_source(case)
+
+
 @pytest.mark.parametrize("name", ["gantrytilting/001", "sliceincrement/001", "sliceincrement/002"])
 def test_a_sphere_in_a_real_hard_series_comes_back_on_the_original_frames(real_data, name):
     folder = real_data / "dicom" / "dicom2nifti_failing" / "tests" / "data" / "failing" / name

@@ -15,6 +15,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
+from radseg.pipelines.dicom_out.deidentify import Deidentifier
 from radseg.pipelines.dicom_out.segmentation import segmentation
 from radseg.pipelines.dicom_out.segments import Code, Segment
 from radseg.pipelines.dicom_out.structured_report import report
@@ -22,7 +23,9 @@ from radseg.pipelines.io import Volume
 from radseg.pipelines.measure import LabelVolumes, LesionBurden, LungFields
 
 SHAPE = (20, 16, 6)
-LUNG = Segment(1, "lung", Code("123037004", "SCT", "Body structure"), Code("39607008", "SCT", "Lung"), None, (9, 9, 9))
+LUNG = Segment(
+    1, "lung", Code("91723000", "SCT", "Anatomical Structure"), Code("39607008", "SCT", "Lung"), None, (9, 9, 9)
+)
 SEGMENT_OUTSIDE_SEG = "Shall not be present for Referenced SOP Class that is not segmentation"
 """The validator's release doesn't know Label Map Segmentation Storage, so not that it has segments."""
 
@@ -100,7 +103,7 @@ def test_labels_are_named_in_coded_terms(ct: Any, tmp_path: Path) -> None:
     read = factory.read_back(report(ct, segmentation(ct)), tmp_path / "report.dcm")
     vertebra, fracture = groups(read)
     assert (vertebra["Finding category"], vertebra["Finding"], vertebra["Finding Site"]) == (
-        "123037004", "51282000", "51282000"
+        "91723000", "51282000", "51282000"
     )  # fmt: skip
     assert (fracture["Finding"], fracture["Finding Site"]) == ("125605004", "51282000")
     assert (vertebra["Algorithm Name"], vertebra["Algorithm Version"]) == ("radseg spine", "0.1.0")
@@ -208,6 +211,30 @@ def test_it_says_that_software_made_it_and_that_it_is_no_medical_device(ct: Any,
     assert observer.ConceptCodeSequence[0].CodeMeaning == "Device"
     assert (read.VerificationFlag, read.PreliminaryFlag) == ("UNVERIFIED", "PRELIMINARY")
     assert (read.PatientID, read.StudyInstanceUID) == ("ID-4711", factory.HEADER["StudyInstanceUID"])
+
+
+def test_warnings_and_how_sure_the_mask_is_are_in_it(ct: Any, tmp_path: Path) -> None:
+    warnings = ["gantry tilt of 14.0°: slices sheared back to an upright grid", "1 missing slice near z = 33.1 mm"]
+    said = dataclasses.replace(ct, statistics={**ct.statistics, "warnings": warnings, "confidence": 0.875})
+    read = factory.read_back(report(said, segmentation(said)), tmp_path / "report.dcm")
+    (remarks,) = (one for one in read.ContentSequence if _name(one) == "Qualitative Evaluations")
+    assert [one.TextValue for one in remarks.ContentSequence if _name(one) == "Warning"] == warnings
+    assert groups(read)[-1]["Mean certainty of labelled voxels or pixels"] == (0.875, "1")
+    assert factory.dciodvfy(tmp_path / "report.dcm") == []
+    cleaned = Deidentifier(b"0123456789abcdef").apply(read)
+    (remarks,) = (one for one in cleaned.ContentSequence if _name(one) == "Qualitative Evaluations")
+    assert [one.TextValue for one in remarks.ContentSequence if _name(one) == "Warning"] == warnings
+
+
+def test_without_any_label_nothing_is_said_of_how_sure_the_mask_is(ct: Any, tmp_path: Path) -> None:
+    said = dataclasses.replace(ct, statistics={**ct.statistics, "confidence": None})
+    read = factory.read_back(report(said, segmentation(said)), tmp_path / "report.dcm")
+    assert [one for one in groups(read) if "Mean certainty of labelled voxels or pixels" in one] == []
+
+
+def test_reports_on_different_segmentations_are_different_objects(ct: Any) -> None:
+    made = [None, segmentation(ct, "binary"), segmentation(ct, "labelmap")]
+    assert len({str(report(ct, one).SOPInstanceUID) for one in made}) == len(made)
 
 
 def _comment(read: Dataset) -> str:

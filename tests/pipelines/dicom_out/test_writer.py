@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.errors import ConfigError
@@ -140,13 +141,25 @@ def test_an_archive_as_output_is_where_the_files_are_sent(
     assert batch.output_dir == tmp_path / "runs" / "lung_ct" / "masks"
 
 
-TELLTALES = ("Telltale", "ID-4711", "19420131", "Referring^Doctor", "General Hospital", "ACC-99")
+TELLTALES = ("Telltale", "TELLTALE", "ID-4711", "19420131", "Referring^Doctor", "General Hospital", "ACC-99")
 
 
 def _with_identity(number: int, dataset: Any) -> None:
     dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = "Telltale^Anna", "ID-4711", "19420131"
     dataset.ReferringPhysicianName, dataset.InstitutionName = "Referring^Doctor", "General Hospital"
     dataset.AccessionNumber, dataset.StudyDescription = "ACC-99", "Spine of Telltale"
+    dataset.BodyPartExamined = "TELLTALE"
+    for keyword in ("SeriesDescription", "ProtocolName", "ImageComments", "PatientAddress"):
+        setattr(dataset, keyword, "Telltale")
+    nested, outer = Dataset(), Dataset()
+    nested.PatientName, nested.CodeMeaning, outer.PatientID = "Telltale^Anna", "Telltale", "ID-4711"
+    nested.private_block(0x0011, "Telltale", create=True).add_new(1, "LO", "Telltale")
+    outer.ConceptNameCodeSequence = [nested]
+    for keyword in ("ProcedureCodeSequence", "AnatomicRegionSequence", "RequestAttributesSequence", "ContentSequence"):
+        setattr(dataset, keyword, [outer])
+    private = dataset.private_block(0x0029, "Telltale", create=True)
+    private.add_new(1, "SQ", [outer])
+    private.add_new(2, "UN", b"Telltale")
 
 
 def test_deidentified_outputs_and_logs_hold_nothing_of_the_patient(
@@ -179,6 +192,31 @@ def test_deidentified_outputs_and_logs_hold_nothing_of_the_patient(
             assert telltale.encode() not in content, f"{telltale} in {name}"
     names = " ".join(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*"))
     assert not [telltale for telltale in TELLTALES if telltale in names]
+
+
+@pytest.mark.parametrize("bundle", ["lung_xray", "pelvis_xray"])
+def test_a_deidentified_radiograph_s_outputs_quote_nothing_of_its_header(
+    bundle: str, factory: Any, small_weights: dict[str, Path], small_options: Any, radseg: Any, tmp_path: Path
+) -> None:
+    def telling(dataset: Any) -> None:
+        _with_identity(0, dataset)
+        dataset.WindowCenter, dataset.WindowWidth, dataset.VOILUTFunction = 2000, 4000, "TELLTALE"
+        dataset.PatientOrientation, dataset.ViewPosition = ["R TELLTALE", "F TELLTALE"], "TELLTALE"
+
+    file = factory.write_radiograph(tmp_path / "in" / "x.dcm", np.arange(1200).reshape(40, 30))
+    factory.rewrite(file, telling)
+    key = tmp_path / "key"
+    key.write_bytes(b"0123456789abcdef")
+    ended = radseg(
+        "segment", bundle, file, "-o", tmp_path / "out", "--weights", small_weights[bundle], "--deidentify-key", key,
+        "--tta", "flips", "--output-type", "dicom_seg,dicom_sr", *small_options(bundle),
+    )  # fmt: skip
+    outputs = {file.name: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert {"segmentation.dcm", "report.dcm", "uncertainty.png"} <= outputs.keys()
+    assert "VOILUTFunction" in outputs["statistics.json"].decode()
+    told = {**outputs, "stdout": ended.out.encode(), "stderr": ended.err.encode()}
+    leaks = [(name, said) for name, one in told.items() for said in TELLTALES if said.encode() in one]
+    assert leaks == []
 
 
 def test_deidentified_files_still_refer_to_one_another(factory: Any, lung_ct: dict[str, Any], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from radseg.pipelines.cases import Case, InputKind
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.io.destination import Destination
+from radseg.pipelines.scale import ray_driver
 from radseg.pipelines.scale.ray_actor import Ended, Order, Ready
 from radseg.pipelines.scale.ray_driver import RayDriver
 from radseg.pipelines.scale.ray_seats import Seats
@@ -291,6 +292,24 @@ def test_the_batch_goes_on_with_fewer_workers_when_one_can_t_be_replaced(batch: 
     batch.ray.work = work
     assert all(work.outcome is True for work in batch.run("abcdef").values())
     assert batch.told() == [(name, "done") for name in "abcdef"]
+
+
+def test_a_worker_that_takes_long_is_told_of_once(
+    batch: _Batch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ray_driver, "_CASE_IS_SLOW_S", 0.0)
+    batch.run("abc", workers=1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "a worker is still at the same case after 0 min; it may hang: see `ray status`"
+    ] * 3
+
+
+def test_a_worker_that_does_not_start_is_told_of_while_it_is_waited_for(
+    batch: _Batch, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ray_driver, "_START_IS_SLOW_S", 0.0)
+    batch.run("a", workers=1)
+    assert "a worker has not started after 0 min" in caplog.text
 
 
 def test_left_early_it_ends_its_workers_and_clears_up_what_they_had_half_done(batch: _Batch) -> None:
