@@ -17,10 +17,10 @@ from monai.utils import optional_import
 
 import radseg.bundles
 from radseg.pipelines.errors import ConfigError, one_line, radseg_cause
-from radseg.pipelines.io.destination import staged
-from radseg.pipelines.io.local_copy import urls_in_errors
-from radseg.pipelines.io.storage_settings import refuse_secret, use_storage
-from radseg.pipelines.io.storage_url import absolute
+from radseg.pipelines.io.store.destination import staged
+from radseg.pipelines.io.store.local_copy import urls_in_errors
+from radseg.pipelines.io.store.settings import refuse_secret, use_storage
+from radseg.pipelines.io.store.url import absolute
 
 # config file -> (what MONAI calls such a workflow, the id that runs it)
 CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), "inference": ("infer", "inferring")}

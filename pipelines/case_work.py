@@ -20,8 +20,8 @@ from radseg.pipelines.engine import Prediction, Predictor
 from radseg.pipelines.errors import InputError, RadsegError, one_line
 from radseg.pipelines.hiding import as_zipped, without_folders, without_paths
 from radseg.pipelines.io import Volume
-from radseg.pipelines.io.destination import Destination
-from radseg.pipelines.io.local_copy import called, with_urls
+from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.io.store.local_copy import called, with_urls
 
 _logger = logging.getLogger("radseg.segment")
 

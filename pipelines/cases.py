@@ -8,12 +8,12 @@ from itertools import chain
 from pathlib import Path
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.destination import Destination
-from radseg.pipelines.io.dicomweb_url import is_dicomweb, parse
 from radseg.pipelines.io.find_images import Case, InputKind, Refusal, Search, find_images
-from radseg.pipelines.io.local_copy import fetch_trouble, with_urls
-from radseg.pipelines.io.remote_images import find_remote_images, list_inputs
-from radseg.pipelines.io.storage_url import place, shown
+from radseg.pipelines.io.pacs.dicomweb_url import is_dicomweb, parse
+from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.io.store.local_copy import fetch_trouble, with_urls
+from radseg.pipelines.io.store.remote_images import find_remote_images, list_inputs
+from radseg.pipelines.io.store.url import place, shown
 
 __all__ = ["Case", "Discovery", "InputKind", "Refusal", "digest", "discover"]
 
@@ -75,7 +75,7 @@ def discover(
         anchors += [_anchor(one.url) for one in remote]
         lone_folder = len(given) == 1 and remote[0].is_folder
     if archives:
-        from radseg.pipelines.io.dicomweb_images import find_dicomweb
+        from radseg.pipelines.io.pacs.dicomweb_images import find_dicomweb
 
         found = chain(found, find_dicomweb(archives, search))
         anchors += [_anchor(one) for one in archives]

@@ -12,7 +12,7 @@ from ignite.engine import Engine, Events
 
 from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError
 from radseg.pipelines.fingerprint import fingerprint
-from radseg.pipelines.io.destination import Destination
+from radseg.pipelines.io.store.destination import Destination
 from radseg.pipelines.weights import save_weights, write_atomically
 
 _logger = logging.getLogger("radseg.training")

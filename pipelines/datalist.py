@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 import radseg.sample_data
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.local_copy import local_copies, local_copy, urls_in_errors
-from radseg.pipelines.io.storage_url import child, is_url
+from radseg.pipelines.io.store.local_copy import local_copies, local_copy, urls_in_errors
+from radseg.pipelines.io.store.url import child, is_url
 
 SPLITS = ("training", "validation", "test")
 

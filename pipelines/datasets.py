@@ -13,8 +13,8 @@ from radseg.pipelines.console import bars_shown, console, tracked
 from radseg.pipelines.datalist import SPLITS, read_splits
 from radseg.pipelines.errors import InputError, one_line
 from radseg.pipelines.io import load_pair
-from radseg.pipelines.io.local_copy import with_urls
-from radseg.pipelines.io.storage_url import child
+from radseg.pipelines.io.store.local_copy import with_urls
+from radseg.pipelines.io.store.url import child
 from radseg.pipelines.weights import sha256_of
 from radseg.sample_data.make import CASE_NAMES, make
 

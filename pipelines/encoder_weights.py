@@ -18,7 +18,7 @@ import torch
 
 from radseg.networks.encoder_unet import EncoderUNet
 from radseg.pipelines.errors import WeightsError
-from radseg.pipelines.io.local_copy import local_copy
+from radseg.pipelines.io.store.local_copy import local_copy
 
 TABLES = Path(__file__).parent / "encoder_tables"
 KERAS_FILES = {

@@ -18,7 +18,7 @@ from radseg.pipelines.datalist import check_labels
 from radseg.pipelines.engine import Effort, Predictor
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import load_mask, mask_on_image
-from radseg.pipelines.io.destination import Destination
+from radseg.pipelines.io.store.destination import Destination
 from radseg.pipelines.metrics import label_metrics, mean_metrics, overlap_counts, pooled
 from radseg.pipelines.provenance import Provenance
 

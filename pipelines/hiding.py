@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from radseg.pipelines.io.find_images import Case
-from radseg.pipelines.io.local_copy import with_urls
+from radseg.pipelines.io.store.local_copy import with_urls
 
 
 def without_paths(text: str, paths: Iterable[Path], stand_in: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import SPLITS
 from radseg.pipelines.errors import ConfigError, InputError
-from radseg.pipelines.io.destination import made_at
-from radseg.pipelines.io.local_copy import local_copy, urls_in_errors
-from radseg.pipelines.io.storage_url import child, is_remote
+from radseg.pipelines.io.store.destination import made_at
+from radseg.pipelines.io.store.local_copy import local_copy, urls_in_errors
+from radseg.pipelines.io.store.url import child, is_remote
 from radseg.pipelines.layouts import Found, Item, Layout, MadeLabel, layout_named
 from radseg.pipelines.layouts.folders import listed, suffix_of
 from radseg.pipelines.layouts.output_folder import earlier_import, see_free, written_whole

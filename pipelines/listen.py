@@ -11,9 +11,9 @@ from typing import Any
 from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.errors import ConfigError, one_line, radseg_cause
 from radseg.pipelines.inbox import Inbox, Study
-from radseg.pipelines.io.dicom_network import ae_title
-from radseg.pipelines.io.dicom_server import DicomServer, is_loopback, sop_classes
-from radseg.pipelines.io.storage_url import child, place
+from radseg.pipelines.io.pacs.c_store import ae_title
+from radseg.pipelines.io.pacs.c_store_server import DicomServer, is_loopback, sop_classes
+from radseg.pipelines.io.store.url import child, place
 from radseg.pipelines.segmenter import Batch, Segmenter
 
 __all__ = ["LoadedBundle", "listen"]

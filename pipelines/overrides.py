@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.io.storage_settings import refuse_secret
+from radseg.pipelines.io.store.settings import refuse_secret
 
 
 def parse(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:

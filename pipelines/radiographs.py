@@ -16,10 +16,10 @@ from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import SPLITS
 from radseg.pipelines.engine.device import pick_device
 from radseg.pipelines.errors import ConfigError, InputError
-from radseg.pipelines.io.destination import made_at
-from radseg.pipelines.io.local_copy import local_copy, urls_in_errors
-from radseg.pipelines.io.storage_url import is_remote
-from radseg.pipelines.io.storage_url import place as placed
+from radseg.pipelines.io.store.destination import made_at
+from radseg.pipelines.io.store.local_copy import local_copy, urls_in_errors
+from radseg.pipelines.io.store.url import is_remote
+from radseg.pipelines.io.store.url import place as placed
 from radseg.pipelines.pelvis_projection import pelvis_patients
 from radseg.pipelines.splits import split_groups
 from radseg.transforms.radiography.film import expose, sample_exposure

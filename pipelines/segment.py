@@ -8,7 +8,7 @@ from monai.bundle import ConfigWorkflow
 
 from radseg.pipelines.bundle_loader import load_workflow, run_workflow
 from radseg.pipelines.dicom_out.send import is_archive
-from radseg.pipelines.io.storage_url import absolute
+from radseg.pipelines.io.store.url import absolute
 from radseg.pipelines.segmenter import Batch
 
 __all__ = ["Batch", "segment"]

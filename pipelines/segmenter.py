@@ -19,8 +19,8 @@ from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.engine import Predictor
 from radseg.pipelines.errors import ConfigError, RadsegError, one_line
 from radseg.pipelines.hiding import files_of, without_paths
-from radseg.pipelines.io.destination import Destination
-from radseg.pipelines.io.local_copy import called, with_urls
+from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.io.store.local_copy import called, with_urls
 from radseg.pipelines.live_table import LiveTable, Working
 from radseg.pipelines.manifest import Manifest
 from radseg.pipelines.provenance import Provenance

@@ -13,7 +13,7 @@ from ignite.engine import Engine
 from radseg.pipelines.bundle_loader import load_workflow, run_workflow
 from radseg.pipelines.checkpoint import Checkpoint
 from radseg.pipelines.errors import InputError, WeightsError
-from radseg.pipelines.io.destination import Destination
+from radseg.pipelines.io.store.destination import Destination
 
 _logger = logging.getLogger("radseg.training")
 

@@ -11,7 +11,7 @@ import torch
 
 from radseg.networks.encoder_unet import FORM_MARK
 from radseg.pipelines.errors import ConfigError, WeightsError
-from radseg.pipelines.io.local_copy import local_copy
+from radseg.pipelines.io.store.local_copy import local_copy
 
 
 def sha256_of(file: Path | str) -> str:

@@ -1,13 +1,11 @@
 """What several tests need: small networks' weights, the command line, the real images if they are here."""
 
-import importlib.util
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -52,19 +50,6 @@ def real_data() -> Path:
     if not REAL_DATA.is_dir():
         pytest.skip("the real images (../shared/data) are not here")
     return REAL_DATA
-
-
-@pytest.fixture(scope="session")
-def dicom_factory() -> ModuleType:
-    """The writer of small DICOM series, pipelines/io/dicom_factory.py."""
-    spec = importlib.util.spec_from_file_location(
-        "dicom_factory", ROOT / "tests" / "pipelines" / "io" / "dicom_factory.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

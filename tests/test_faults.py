@@ -11,9 +11,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import dicom_factory
 import nibabel as nib
 import numpy as np
 import pydicom
@@ -28,7 +28,7 @@ SEED = 5
 
 
 @pytest.fixture
-def series(dicom_factory: ModuleType, tmp_path: Path) -> Callable[[int], Path]:
+def series(tmp_path: Path) -> Callable[[int], Path]:
     """Writes as many tiny CT series of noise, one a folder, and gives the folder that holds them."""
 
     def write(count: int) -> Path:
@@ -67,7 +67,7 @@ Order = Callable[[dict[str, Any]], dict[str, Any]]
 @pytest.fixture
 def order() -> Iterator[Order]:
     """Has a batch run in a process that may be killed, and says how it ended."""
-    command = [sys.executable, str(HERE / "killed_batch.py")]
+    command = [sys.executable, str(HERE / "support" / "killed_batch.py")]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

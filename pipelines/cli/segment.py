@@ -49,7 +49,9 @@ def segment(
     deidentify_key: Annotated[
         Path | None, typer.Option(help="File with the key of --deidentify; else one is made in ~/.config/radseg.")
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Cases at a time.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", "-j", min=1, help="Cases at a time; on Ray, workers of a cluster without GPUs.")
+    ] = 1,
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Run on Ray: local (here), auto or HOST:PORT of a cluster.")
     ] = None,

@@ -25,7 +25,7 @@ from pydicom.uid import PYDICOM_IMPLEMENTATION_UID
 from radseg.pipelines.dicom_out.algorithm import NOT_A_DEVICE
 from radseg.pipelines.dicom_out.deidentify_key import checked_key, read_key
 from radseg.pipelines.dicom_out.structured_report import WARNING
-from radseg.pipelines.io.dicom_header import quiet_pydicom
+from radseg.pipelines.io.dicom.header import quiet_pydicom
 
 __all__ = ["Deidentifier", "read_key"]
 

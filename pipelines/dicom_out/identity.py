@@ -11,7 +11,7 @@ from pydicom.valuerep import DA, TM, PersonName, validate_value
 from radseg.pipelines.dicom_out.finding import made_uid
 from radseg.pipelines.dicom_out.referenced import instance_uid, is_uid
 from radseg.pipelines.dicom_out.source import Source
-from radseg.pipelines.io.dicom_values import numbers
+from radseg.pipelines.io.dicom.values import numbers
 
 _PATIENT_AND_STUDY = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex"),

@@ -9,7 +9,7 @@ from pydicom.valuerep import DS
 
 from radseg.pipelines.dicom_out.source import Source, SourceFrame
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.arrangement import SAME_PLACE_MM
+from radseg.pipelines.io.dicom.arrangement import SAME_PLACE_MM
 
 _CLASS_OF_MODALITY = {
     "CT": "1.2.840.10008.5.1.4.1.1.2",

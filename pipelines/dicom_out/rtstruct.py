@@ -20,8 +20,8 @@ from radseg.pipelines.dicom_out.referenced import distinct_frames, instance_uid,
 from radseg.pipelines.dicom_out.segments import Segment
 from radseg.pipelines.dicom_out.source import SourceFrame, values_on_frames
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.arrangement import Slice
-from radseg.pipelines.io.dicom_header import quiet_pydicom
+from radseg.pipelines.io.dicom.arrangement import Slice
+from radseg.pipelines.io.dicom.header import quiet_pydicom
 
 _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"  # Detached Study Management, retired, which RTReferencedStudySequence asks for
 _FIRST_SERIES_NUMBER = 2000

@@ -15,7 +15,7 @@ from radseg.pipelines.dicom_out.referenced import decimals, distinct_frames, reg
 from radseg.pipelines.dicom_out.source import SourceFrame, values_on_frames
 from radseg.pipelines.dicom_out.stand_ins import position_of, refer_to_source, stand_ins
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.io.dicom_header import quiet_pydicom
+from radseg.pipelines.io.dicom.header import quiet_pydicom
 
 MOST_PROBABLE = 255
 """MaximumFractionalValue: what stands for a probability of 1."""

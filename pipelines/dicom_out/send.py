@@ -22,11 +22,11 @@ def check_address(url: str) -> None:
     if not is_archive(url):
         raise ConfigError(f"--send-to {url!r}: give dicom://AET@HOST:PORT or dicomweb+https://HOST/PATH")
     if url.startswith("dicom://"):
-        from radseg.pipelines.io.dicom_network import parse_peer
+        from radseg.pipelines.io.pacs.c_store import parse_peer
 
         parse_peer(url)
     else:
-        from radseg.pipelines.io.dicomweb import store_address
+        from radseg.pipelines.io.pacs.dicomweb import store_address
 
         store_address(url)
 
@@ -40,10 +40,10 @@ def send_files(files: Sequence[Path], url: str) -> None:
     """
     check_address(url)
     if url.startswith("dicom://"):
-        from radseg.pipelines.io.dicom_network import send
+        from radseg.pipelines.io.pacs.c_store import send
 
         send(files, url)
     else:
-        from radseg.pipelines.io.dicomweb import store
+        from radseg.pipelines.io.pacs.dicomweb import store
 
         store(url, files)

@@ -11,9 +11,9 @@ import pydicom
 
 from radseg.pipelines.cases import Case
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.arrangement import Slice
-from radseg.pipelines.io.dicom_header import quiet_pydicom, read_header
-from radseg.pipelines.io.dicom_stream import dicom_stream
+from radseg.pipelines.io.dicom.arrangement import Slice
+from radseg.pipelines.io.dicom.header import quiet_pydicom, read_header
+from radseg.pipelines.io.dicom.stream import dicom_stream
 from radseg.pipelines.io.volume import LPS_TO_RAS, first_line
 
 _ON_GRID = 1e-3  # voxels

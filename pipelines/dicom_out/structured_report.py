@@ -15,7 +15,7 @@ from radseg.pipelines.dicom_out.identity import identity_of, inherit, series_num
 from radseg.pipelines.dicom_out.referenced import distinct_frames, instance_uid, sop_class
 from radseg.pipelines.dicom_out.segments import Segment
 from radseg.pipelines.dicom_out.source import SourceFrame, values_on_frames
-from radseg.pipelines.io.dicom_header import quiet_pydicom
+from radseg.pipelines.io.dicom.header import quiet_pydicom
 
 OWN_CODES = "99RADSEG"
 """Coding scheme of the numbers that the standard has no code for (PS3.16 8.2: private schemes begin with 99)."""

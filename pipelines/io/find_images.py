@@ -13,13 +13,13 @@ from typing import Literal
 
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io.archive import unpack
-from radseg.pipelines.io.ct_series import select_slices
-from radseg.pipelines.io.dicom_header import Header, looks_like_dicom, read_header
+from radseg.pipelines.io.dicom.ct_series import select_slices
+from radseg.pipelines.io.dicom.header import Header, looks_like_dicom, read_header
+from radseg.pipelines.io.dicom.radiograph import radiograph_trouble, wants_radiographs
+from radseg.pipelines.io.dicom.stacks import stacks_of
 from radseg.pipelines.io.image_case import KIND_BY_SUFFIX, SAID, Case, Folder, InputKind, Refusal, Search
 from radseg.pipelines.io.in_turn import InTurn, Series
 from radseg.pipelines.io.itk_image import image_files
-from radseg.pipelines.io.radiograph import radiograph_trouble, wants_radiographs
-from radseg.pipelines.io.stacks import stacks_of
 from radseg.pipelines.io.volume import first_line, too_few_slices
 from radseg.pipelines.io.walk import Trouble, Visit, Walk
 

@@ -3,7 +3,7 @@
 import os
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.dicom_header import looks_like_dicom, read_header
+from radseg.pipelines.io.dicom.header import looks_like_dicom, read_header
 from radseg.pipelines.io.image_case import Case
 
 

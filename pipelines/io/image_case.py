@@ -5,9 +5,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from radseg.pipelines.io.archive import UnpackedFolder
-from radseg.pipelines.io.dicom_header import Header
+from radseg.pipelines.io.dicom.header import Header
+from radseg.pipelines.io.dicom.radiograph import wants_radiographs
 from radseg.pipelines.io.itk_image import SUFFIXES as ITK_SUFFIXES
-from radseg.pipelines.io.radiograph import wants_radiographs
 
 
 class InputKind(StrEnum):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from radseg.pipelines.io.dicom_header import Header
+from radseg.pipelines.io.dicom.header import Header
 from radseg.pipelines.io.image_case import Folder
 
 Ready = TypeVar("Ready")

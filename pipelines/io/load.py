@@ -4,14 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.ct_series import read_series
+from radseg.pipelines.io.dicom.ct_series import read_series
+from radseg.pipelines.io.dicom.radiograph import read_radiograph, wants_radiographs
 from radseg.pipelines.io.find_images import Case, InputKind, Refusal, Search, find_images
 from radseg.pipelines.io.growth import see_that_none_came
 from radseg.pipelines.io.itk_image import read_itk
 from radseg.pipelines.io.nifti import read_nifti
 from radseg.pipelines.io.pairing import mask_on_image
 from radseg.pipelines.io.picture import read_mask_picture, read_picture
-from radseg.pipelines.io.radiograph import read_radiograph, wants_radiographs
 from radseg.pipelines.io.volume import Volume, checked_image, checked_mask
 
 

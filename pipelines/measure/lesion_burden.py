@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import Volume, load_mask, mask_on_image
-from radseg.pipelines.io.local_copy import local_copy
+from radseg.pipelines.io.store.local_copy import local_copy
 from radseg.pipelines.measure.volumes import LabelVolumes
 from radseg.transforms.slabs import count_planes, slabs
 

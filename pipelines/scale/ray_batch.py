@@ -10,7 +10,7 @@ import torch
 import radseg.bundles
 from radseg.pipelines.dicom_out.send import is_archive
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.io.storage_url import is_remote
+from radseg.pipelines.io.store.url import is_remote
 from radseg.pipelines.scale.ray_actor import Order, with_segmenter
 from radseg.pipelines.scale.ray_connection import LOCAL, check, connected
 from radseg.pipelines.scale.ray_driver import RayDriver

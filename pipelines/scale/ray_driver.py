@@ -12,7 +12,7 @@ from typing import Any
 from radseg.pipelines.case_folder import recover
 from radseg.pipelines.case_work import CaseWorker, Work
 from radseg.pipelines.errors import ConfigError, RadsegError, one_line
-from radseg.pipelines.io.local_copy import fetch_trouble, with_urls
+from radseg.pipelines.io.store.local_copy import fetch_trouble, with_urls
 from radseg.pipelines.scale.ray_actor import CaseActor, Ended, Order, Ready, made_of
 from radseg.pipelines.scale.ray_seats import Seats
 

@@ -1,24 +1,11 @@
-"""Hands the servers of ../orthanc.py and ../fake_pacs.py to the tests of the pipelines."""
+"""PACS for tests: a real Orthanc, and one that can be made to fail."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-
-
-def _load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_ORTHANC = _load("orthanc")
+from fake_pacs import FakePacs
+from orthanc import Orthanc
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +14,7 @@ def new_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
     servers: list[Any] = []
 
     def new(**options: Any) -> Any:
-        servers.append(_ORTHANC.Orthanc(tmp_path_factory.mktemp("orthanc"), **options))
+        servers.append(Orthanc(tmp_path_factory.mktemp("orthanc"), **options))
         return servers[-1].start()
 
     yield new
@@ -38,14 +25,14 @@ def new_orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 @pytest.fixture
 def fake_pacs() -> Iterator[Any]:
     """An empty DICOMweb server that can be made to fail."""
-    with _load("fake_pacs").FakePacs() as server:
+    with FakePacs() as server:
         yield server
 
 
 @pytest.fixture
 def new_fake_pacs() -> Any:
     """The class of `fake_pacs`, for one with TLS."""
-    return _load("fake_pacs").FakePacs
+    return FakePacs
 
 
 class SetClock:

@@ -4,9 +4,9 @@ import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import dicom_factory
 import numpy as np
 import pydicom
 import pytest
@@ -39,7 +39,7 @@ def _summary(out: Path) -> list[tuple[str, str, str]]:
 
 
 def test_two_stacks_of_one_series_are_two_deidentified_cases(
-    dicom_factory: ModuleType, hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
+    hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
 ) -> None:
     def other(number: int, dataset: Any) -> None:
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{UID}.2.{number}"
@@ -58,7 +58,7 @@ def test_two_stacks_of_one_series_are_two_deidentified_cases(
 
 
 def test_a_refused_series_that_was_mended_is_no_longer_told_as_refused(
-    dicom_factory: ModuleType, hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
+    hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
 ) -> None:
     folder = dicom_factory.write_series(tmp_path / "in", hu, uid=UID)
     file = folder / "IM0001.dcm"
@@ -75,7 +75,7 @@ def test_a_refused_series_that_was_mended_is_no_longer_told_as_refused(
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_a_reason_is_shown_with_its_path_and_recorded_without_folders(
-    zipped: bool, dicom_factory: ModuleType, hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
+    zipped: bool, hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
 ) -> None:
     folder = dicom_factory.write_series(tmp_path / "in" / "DOE_JANE", hu, uid=UID)
     file = folder / "IM0001.dcm"
@@ -95,7 +95,7 @@ def test_a_reason_is_shown_with_its_path_and_recorded_without_folders(
 
 
 def test_a_run_that_wants_less_leaves_the_files_of_an_earlier_one(
-    dicom_factory: ModuleType, hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
+    hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
 ) -> None:
     dicom_factory.write_series(tmp_path / "in", hu, uid=UID)
     [case] = run(output_type="dicom_seg", seg_type="labelmap").done
@@ -105,7 +105,7 @@ def test_a_run_that_wants_less_leaves_the_files_of_an_earlier_one(
 
 
 def test_a_result_and_a_manifest_of_an_earlier_version_are_gone_on_with(
-    dicom_factory: ModuleType, hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
+    hu: np.ndarray, run: Callable[..., Batch], tmp_path: Path
 ) -> None:
     dicom_factory.write_series(tmp_path / "in", hu, uid=UID)
     [case] = run().done

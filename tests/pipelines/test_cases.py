@@ -2,13 +2,12 @@
 
 import gc
 import hashlib
-import importlib.util
 import os
 import pickle
 import shutil
 import zipfile
-from pathlib import Path
 
+import dicom_factory as factory
 import nibabel as nib
 import numpy as np
 import pytest
@@ -17,12 +16,6 @@ from PIL import Image
 from radseg.pipelines.cases import Case, InputKind, Refusal, digest, discover
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import load_volume
-
-_spec = importlib.util.spec_from_file_location("dicom_factory", Path(__file__).parent / "io" / "dicom_factory.py")
-assert _spec is not None
-assert _spec.loader is not None
-factory = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(factory)
 
 
 def nifti(path, low=-1000):

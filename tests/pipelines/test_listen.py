@@ -24,7 +24,7 @@ import pytest
 
 from radseg.pipelines.errors import ConfigError, InputError, RadsegError
 from radseg.pipelines.inbox import Inbox, Study
-from radseg.pipelines.io.dicom_server import DicomServer, sop_classes
+from radseg.pipelines.io.pacs.c_store_server import DicomServer, sop_classes
 from radseg.pipelines.listen import LoadedBundle, listen, work_through
 from radseg.pipelines.segment import Batch, segment
 
@@ -398,7 +398,7 @@ PROGRAM = """
 import sys, threading
 from pathlib import Path
 from radseg.pipelines.inbox import Inbox
-from radseg.pipelines.io.dicom_server import DicomServer, sop_classes
+from radseg.pipelines.io.pacs.c_store_server import DicomServer, sop_classes
 inbox = Inbox(Path(sys.argv[1]))
 server = DicomServer(inbox.keep, title="RADSEG", bind="127.0.0.1", port=0, taken=sop_classes("CT"))
 print(server.port, flush=True)

@@ -14,9 +14,9 @@ from typing import Any
 import pydicom
 import pytest
 
-from radseg.pipelines.io import dicomweb_images
-from radseg.pipelines.io.dicomweb import DicomwebServer
-from radseg.pipelines.io.dicomweb_session import Patience
+from radseg.pipelines.io.pacs import dicomweb_images
+from radseg.pipelines.io.pacs.dicomweb import DicomwebServer
+from radseg.pipelines.io.pacs.dicomweb_session import Patience
 from radseg.pipelines.listen import listen
 
 SAMPLES = Path(__file__).parents[2] / "sample_data" / "spine" / "dicom"

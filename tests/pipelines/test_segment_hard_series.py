@@ -1,6 +1,5 @@
 """What a batch makes of DICOM that is damaged, still arriving or not straight: never a mask that says nothing of it."""
 
-import importlib.util
 import json
 import shutil
 import struct
@@ -8,19 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dicom_factory as factory
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 
-from radseg.pipelines.io import ct_series, ct_stack
+from radseg.pipelines.io.dicom import ct_series, ct_stack
 from radseg.pipelines.segment import Batch, segment
-
-_spec = importlib.util.spec_from_file_location("dicom_factory", Path(__file__).parent / "io" / "dicom_factory.py")
-assert _spec is not None
-assert _spec.loader is not None
-factory = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(factory)
 
 HU = np.random.default_rng(0).integers(-200, 300, (24, 20, 12)).astype(np.int16)
 

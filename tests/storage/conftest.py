@@ -145,8 +145,8 @@ def moto() -> Iterator[Server]:
 @pytest.fixture
 def clean_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No credentials but a test's own, the read cache in the test's folder, and no pause long."""
-    from radseg.pipelines.io import storage
-    from radseg.pipelines.io.storage_settings import use_storage
+    from radseg.pipelines.io.store import storage
+    from radseg.pipelines.io.store.settings import use_storage
 
     for name in list(os.environ):
         if name.startswith(("AZURE_", "AWS_")):

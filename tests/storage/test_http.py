@@ -10,7 +10,7 @@ import pytest
 
 from radseg.pipelines.cases import Case, digest, discover
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.local_copy import called, local_copy
+from radseg.pipelines.io.store.local_copy import called, local_copy
 
 IMAGE = Path(__file__).parents[2] / "sample_data" / "lung_ct" / "slices" / "lung01_14.png"
 

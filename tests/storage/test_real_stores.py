@@ -52,7 +52,7 @@ def test_a_container_is_segmented_into_a_container(
     lines = _lines(box, "out/manifest.jsonl")
     assert [line["status"] for line in lines] == ["done"] * 3
     files = {name for name in box.names() if name.startswith("out/")}
-    expected = {"out/manifest.jsonl"}
+    expected = {"out/manifest.jsonl", "out/summary.csv", "out/index.html"}
     for line in lines:
         mask = "mask.nii.gz" if line["kind"] == "dicom" else "mask.png"
         expected |= {f"out/{line['case']}/{name}" for name in (mask, "preview.png", "statistics.json")}

@@ -11,8 +11,8 @@ from monai.bundle import run as run_bundle
 
 from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.io.storage import upload
-from radseg.pipelines.io.storage_settings import current_storage
+from radseg.pipelines.io.store.settings import current_storage
+from radseg.pipelines.io.store.storage import upload
 from radseg.pipelines.segment import segment
 
 ROOT = Path(__file__).parents[2]
@@ -91,6 +91,8 @@ def test_monais_own_runner_reads_and_writes_urls(
     )
     assert {name for name in memory.store if name.startswith("/monai/out/")} == {
         "/monai/out/manifest.jsonl",
+        "/monai/out/summary.csv",
+        "/monai/out/index.html",
         *(f"/monai/out/lung01_14/{name}" for name in ("mask.png", "preview.png", "statistics.json")),
     }
     memory.store.clear()

@@ -13,9 +13,9 @@ import pytest
 
 from radseg.pipelines.cases import discover
 from radseg.pipelines.errors import InputError, RadsegError
-from radseg.pipelines.io.local_copy import local_copy
-from radseg.pipelines.io.storage import list_files
-from radseg.pipelines.io.storage_settings import use_storage
+from radseg.pipelines.io.store.local_copy import local_copy
+from radseg.pipelines.io.store.settings import use_storage
+from radseg.pipelines.io.store.storage import list_files
 
 SAMPLES = Path(__file__).parents[2] / "sample_data" / "lung_ct"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="

@@ -2,15 +2,14 @@
 
 import dataclasses
 import hashlib
-import importlib.util
 import io
 import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import finding_factory as factory
 import highdicom
 import numpy as np
 import pydicom
@@ -91,18 +90,6 @@ ACTIONS: dict[str, str] = {
     **dict.fromkeys(("TrackingUID", "ConcatenationUID", "SynchronizationFrameOfReferenceUID", "DeviceUID"), "U"),
     **dict.fromkeys(("InstanceCreatorUID", "IrradiationEventUID", "ObservationUID", "StorageMediaFileSetUID"), "U"),
 }
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("finding_factory", Path(__file__).with_name("finding_factory.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-factory = _load()
 
 
 def telling(keyword: str) -> Any:

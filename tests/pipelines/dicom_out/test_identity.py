@@ -1,21 +1,15 @@
 """Whose images an object made of them says they are: names, ids and dates of headers that break the rules."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
+import finding_factory as factory
 import pydicom
 import pytest
 
 from radseg.pipelines.dicom_out.identity import identity_of, inherit, series_number
 from radseg.pipelines.dicom_out.source import read_source
-from radseg.pipelines.io.dicom_header import quiet_pydicom
-
-_spec = importlib.util.spec_from_file_location("finding_factory", Path(__file__).with_name("finding_factory.py"))
-assert _spec is not None
-assert _spec.loader is not None
-factory: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(factory)
+from radseg.pipelines.io.dicom.header import quiet_pydicom
 
 SHAPE = (8, 8, 4)
 YAMADA = b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B=\x1b$B$d$^$@\x1b(B^\x1b$B$?$m$&\x1b(B"

@@ -1,12 +1,11 @@
 """RT Structure Sets: contours where the mask is, on the source's own frames."""
 
 import dataclasses
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import finding_factory as factory
 import nibabel
 import numpy as np
 import pytest
@@ -23,18 +22,6 @@ from radseg.pipelines.io.volume import LPS_TO_RAS
 OBLIQUE = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
 UPSIDE_DOWN = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 SHAPE = (20, 16, 6)
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("finding_factory", Path(__file__).with_name("finding_factory.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-factory = _load()
 
 
 def contours(dataset: Dataset, number: int) -> Iterator[tuple[str, np.ndarray]]:

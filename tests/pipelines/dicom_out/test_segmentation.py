@@ -1,14 +1,13 @@
 """DICOM segmentations: every pixel where its source has it, on whatever series, and headers that tell what it is."""
 
-import importlib.util
 import socket
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+import seg_sources as seg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,12 +16,6 @@ from radseg.pipelines.dicom_out.finding import Finding
 from radseg.pipelines.dicom_out.segmentation import segmentation
 from radseg.pipelines.dicom_out.source import read_source
 from radseg.pipelines.errors import ConfigError, InputError
-
-_spec = importlib.util.spec_from_file_location("seg_sources", Path(__file__).parent / "seg_sources.py")
-assert _spec is not None
-assert _spec.loader is not None
-seg: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(seg)
 
 SHAPE = (7, 5, 4)
 

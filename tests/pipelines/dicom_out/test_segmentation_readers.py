@@ -1,15 +1,14 @@
 """What other programs find in the segmentations: highdicom, dcmqi, dciodvfy; and the segmentations of real series."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import highdicom
 import numpy as np
 import pydicom
 import pytest
+import seg_sources as seg
 import SimpleITK
 from highdicom.seg import SegmentDescription
 from pydicom.sr.codedict import codes
@@ -18,14 +17,8 @@ from radseg.pipelines.cases import Case, discover
 from radseg.pipelines.dicom_out.finding import Finding
 from radseg.pipelines.dicom_out.segmentation import segmentation
 from radseg.pipelines.dicom_out.source import read_source
-from radseg.pipelines.io.ct_series import read_series
+from radseg.pipelines.io.dicom.ct_series import read_series
 from radseg.pipelines.io.volume import LPS_TO_RAS
-
-_spec = importlib.util.spec_from_file_location("seg_sources", Path(__file__).parent / "seg_sources.py")
-assert _spec is not None
-assert _spec.loader is not None
-seg: Any = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(seg)
 
 SHAPE = (11, 6, 5)
 

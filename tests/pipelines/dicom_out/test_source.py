@@ -1,8 +1,6 @@
 """A mask comes back on the very images that it was made of."""
 
-import importlib.util
-from pathlib import Path
-
+import dicom_factory as factory
 import numpy as np
 import pydicom
 import pytest
@@ -13,12 +11,6 @@ from radseg.pipelines.cases import Case, discover
 from radseg.pipelines.dicom_out.source import read_source, values_on_frames
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import load_volume
-
-_spec = importlib.util.spec_from_file_location("dicom_factory", Path(__file__).parents[1] / "io" / "dicom_factory.py")
-assert _spec is not None
-assert _spec.loader is not None
-factory = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(factory)
 
 OBLIQUE = (0.9396926208, 0.3420201433, 0.0, -0.3213938048, 0.8830222216, -0.3420201433)
 

@@ -1,14 +1,13 @@
 """Structured reports: the numbers of statistics.json, in coded terms, tied to the segments that they are of."""
 
 import dataclasses
-import importlib.util
 import json
 import shutil
 import subprocess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import finding_factory as factory
 import highdicom
 import numpy as np
 import pydicom
@@ -28,18 +27,6 @@ LUNG = Segment(
 )
 SEGMENT_OUTSIDE_SEG = "Shall not be present for Referenced SOP Class that is not segmentation"
 """The validator's release doesn't know Label Map Segmentation Storage, so not that it has segments."""
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("finding_factory", Path(__file__).with_name("finding_factory.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-factory = _load()
 
 
 @pytest.fixture

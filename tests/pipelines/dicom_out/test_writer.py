@@ -1,10 +1,10 @@
 """What lies beside the mask in DICOM, of which cases, and what is refused before any case is run."""
 
-import importlib.util
 import re
 from pathlib import Path
 from typing import Any
 
+import dicom_factory as factory
 import numpy as np
 import pydicom
 import pytest
@@ -15,23 +15,12 @@ from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.manifest import Manifest
 from radseg.pipelines.segment import segment
 
-FACTORY = Path(__file__).parents[1] / "io" / "dicom_factory.py"
 SAMPLES = Path(__file__).parents[3] / "sample_data"
 BUNDLES = Path(__file__).parents[3] / "bundles"
 
 
-@pytest.fixture(scope="module")
-def factory() -> Any:
-    spec = importlib.util.spec_from_file_location("dicom_factory", FACTORY)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def ct(factory: Any, tmp_path: Path) -> Path:
+def ct(tmp_path: Path) -> Path:
     hu = np.random.default_rng(0).integers(-1000, 400, (16, 16, 4)).astype(np.int16)
     folder: Path = factory.write_series(tmp_path / "ct", hu)
     return folder
@@ -163,7 +152,6 @@ def _with_identity(number: int, dataset: Any) -> None:
 
 
 def test_deidentified_outputs_and_logs_hold_nothing_of_the_patient(
-    factory: Any,
     lung_ct: dict[str, Any],
     small_options: Any,
     radseg: Any,
@@ -196,7 +184,7 @@ def test_deidentified_outputs_and_logs_hold_nothing_of_the_patient(
 
 @pytest.mark.parametrize("bundle", ["lung_xray", "pelvis_xray"])
 def test_a_deidentified_radiograph_s_outputs_quote_nothing_of_its_header(
-    bundle: str, factory: Any, small_weights: dict[str, Path], small_options: Any, radseg: Any, tmp_path: Path
+    bundle: str, small_weights: dict[str, Path], small_options: Any, radseg: Any, tmp_path: Path
 ) -> None:
     def telling(dataset: Any) -> None:
         _with_identity(0, dataset)
@@ -219,7 +207,7 @@ def test_a_deidentified_radiograph_s_outputs_quote_nothing_of_its_header(
     assert leaks == []
 
 
-def test_deidentified_files_still_refer_to_one_another(factory: Any, lung_ct: dict[str, Any], tmp_path: Path) -> None:
+def test_deidentified_files_still_refer_to_one_another(lung_ct: dict[str, Any], tmp_path: Path) -> None:
     hu = np.random.default_rng(0).integers(-1000, 400, (16, 16, 4)).astype(np.int16)
     ct = factory.write_series(tmp_path / "ct", hu, change=_with_identity)
     key = tmp_path / "key"

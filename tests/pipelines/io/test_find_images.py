@@ -13,7 +13,7 @@ import pytest
 
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import find_images as module
-from radseg.pipelines.io.ct_series import Selection
+from radseg.pipelines.io.dicom.ct_series import Selection
 from radseg.pipelines.io.find_images import Case, InputKind, Refusal, Search, find_images
 from radseg.pipelines.io.walk import Visit, Walk
 

@@ -14,7 +14,7 @@ from radseg.pipelines.case_work import CaseWorker, Work
 from radseg.pipelines.cases import Case, InputKind
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.io.destination import Destination
+from radseg.pipelines.io.store.destination import Destination
 from radseg.pipelines.scale import ray_driver
 from radseg.pipelines.scale.ray_actor import Ended, Order, Ready
 from radseg.pipelines.scale.ray_driver import RayDriver

@@ -1,8 +1,6 @@
 """Chords of closed surfaces: the sphere's formula, watertight at shared edges, holes closed, shells inside."""
 
-import importlib.util
-from pathlib import Path
-
+import closed_surfaces
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,12 +13,6 @@ from radseg.transforms.radiography.surface_thickness import (
     moved_inwards,
     surface_mask,
 )
-
-_spec = importlib.util.spec_from_file_location("closed_surfaces", Path(__file__).with_name("closed_surfaces.py"))
-assert _spec is not None
-assert _spec.loader is not None
-closed_surfaces = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(closed_surfaces)
 
 BEAM = ConeBeam(1000, 850, (0, 0, 0), 90, 90, 1.5)
 

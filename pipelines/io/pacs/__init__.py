@@ -1,0 +1,1 @@
+"""Archives of hospitals: DICOMweb in and out, C-STORE in and out."""

@@ -1,0 +1,1 @@
+"""Paths that are URLs: local copies of what lies in a store, and results on their way to one."""
