@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from radseg.networks import AttentionUNet, EncoderUNet, LungDeepLab, LungFCNN, LungUNet, SpineFusionNet
 from radseg.networks.spine_attention import SelfAttention
+from radseg.pipelines.engine.runtime.quiet_openvino import openvino_core
 
 NARROW = (4, 8, 16, 32, 64)
 
@@ -57,7 +58,7 @@ def case(request: pytest.FixtureRequest, alive) -> tuple[nn.Module, Tensor, Tens
 
 def run_openvino(model: openvino.Model, x: Tensor) -> Tensor:
     hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    return torch.from_numpy(openvino.compile_model(model, "CPU", hints)(x.numpy())[0])
+    return torch.from_numpy(openvino_core().compile_model(model, "CPU", hints)(x.numpy())[0])
 
 
 def test_the_exported_program_and_its_openvino_model_give_the_same_logits(case):

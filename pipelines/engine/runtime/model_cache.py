@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from radseg.pipelines.engine.runtime.quiet_openvino import openvino
+from radseg.pipelines.engine.runtime.quiet_openvino import openvino, openvino_core
 
 LIMIT_BYTES = 2_000_000_000
 
@@ -45,7 +45,7 @@ class ModelCache:
             entry = self.folder / key
             if (entry / "sha256").read_text() != _digest(entry):
                 return None
-            model = openvino().Core().read_model(entry / "model.xml")
+            model = openvino_core().read_model(entry / "model.xml")
             os.utime(entry)
         except (OSError, RuntimeError, ValueError):
             return None

@@ -16,7 +16,7 @@ from radseg.pipelines.engine.runtime.base import Loaded, Run, Runtime, RuntimeMi
 from radseg.pipelines.engine.runtime.conversion import convert
 from radseg.pipelines.engine.runtime.model_cache import ModelCache
 from radseg.pipelines.engine.runtime.model_key import model_key
-from radseg.pipelines.engine.runtime.quiet_openvino import openvino
+from radseg.pipelines.engine.runtime.quiet_openvino import openvino, openvino_core
 
 
 class OpenVINO(Runtime):
@@ -69,7 +69,7 @@ class OpenVINO(Runtime):
         return model
 
     def _compile(self, model: Any, streams: int, threads: int) -> Any:
-        core = openvino().Core()
+        core = openvino_core()
         has_bf16 = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         hints = {
             "INFERENCE_PRECISION_HINT": "bf16" if self._fast and has_bf16 else "f32",

@@ -4,6 +4,7 @@ Importing `openvino` alone reports to Google Analytics that it was imported, and
 package `openvino_telemetry` isn't there. So for this process it isn't.
 """
 
+import functools
 import importlib
 import sys
 from types import ModuleType
@@ -17,6 +18,19 @@ def openvino() -> Any:
         ImportError: it isn't installed.
     """
     return _quietly("openvino")
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """The one `Core` of this process, which is never let go.
+
+    Its CPU plugin puts a signal stack of its own in place of Python's and, destroyed, may leave one that is freed: the
+    next signal that Python handles, such as Ctrl-C, would end the process.
+
+    Raises:
+        ImportError: OpenVINO isn't installed.
+    """
+    return openvino().Core()
 
 
 def openvino_part(name: str) -> Any:
