@@ -1,9 +1,9 @@
 """Brings slabs of logits to the source's grid as they come, a plane of the source at a time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import torch
 
 from radseg.pipelines.engine.combine import Activation, Measure, mean_probability, uncertainty
 from radseg.pipelines.engine.grid_path import GridPath
+from radseg.pipelines.engine.planes import EMPTY, Planes, Rectangle, rectangles_of
 from radseg.pipelines.engine.slab import Slab
 
 Output = Literal["label", "probability"]
@@ -79,30 +80,30 @@ class SlabsToSource:
         slow, fast = sorted({0, 1, 2} - {first.axis}, key=lambda axis: -abs(strides[axis]))
         self._path, self._order = path, (first.axis, slow, fast)
         self._along, self._slow, self._fast = (path.axes[axis] for axis in self._order)
-        self._whole = _Box(0, self._slow.size, 0, self._fast.size)
+        self._whole = Rectangle(0, self._slow.size, 0, self._fast.size)
         self._convex = all(axis.convex for axis in path.axes)
 
         kind = first.logits.device.type
         widest = int((self._along.last - self._along.first).max())
         self._planes, self._voxels = max(_PLANES.get(kind, 8), 2 * widest), _VOXELS.get(kind, 2**17)
         self._came, self._done = 0, 0  # planes of the network's and of the source's grid
-        self._kept: _Planes | None = None
-        self._candidates: dict[int, _Box] = {}  # by plane of the network's grid
+        self._kept: Planes | None = None
+        self._candidates: dict[int, Rectangle] = {}  # by plane of the network's grid
 
     def add(self, slab: Slab) -> None:
         """Take the next slab."""
         logits = slab.logits.permute(0, *(axis + 1 for axis in self._order))
         covered = None if slab.covered is None else slab.covered.permute(self._order)
-        planes = _Planes(slab.start, logits, covered)
+        planes = Planes(slab.start, logits, covered)
         # interpolation in bfloat16 would move borders
         with _one_thread(), torch.autocast(logits.device.type, enabled=False):
             if self._boxed:
                 candidates = self._candidates_in(slab).permute(self._order).contiguous()
-                self._candidates |= dict(enumerate(_boxes_of(candidates), slab.start))
+                self._candidates |= dict(enumerate(rectangles_of(candidates), slab.start))
             for start in range(slab.start, slab.stop, self._planes):
                 self._take(planes.between(start, start + self._planes))
 
-    def _take(self, new: "_Planes") -> None:
+    def _take(self, new: Planes) -> None:
         if self._kept is not None:  # a network that ran out of a GPU's memory goes on on the CPU
             self._kept = self._kept.on(new.logits.device)
         self._came = new.stop
@@ -113,7 +114,7 @@ class SlabsToSource:
         if self._done < self._along.source_size:
             needed = min(self._along.corners(self._done, self._done + 1)[0], self._came)
             # a copy, so that the slab itself can go
-            self._kept = _Planes.joined(parts, needed, self._came, self._whole)
+            self._kept = Planes.joined(parts, needed, self._came, self._whole)
             self._candidates = {plane: box for plane, box in self._candidates.items() if plane >= needed}
 
     @property
@@ -140,17 +141,17 @@ class SlabsToSource:
             found &= slab.covered
         return found
 
-    def _bring(self, parts: "list[_Planes]", begin: int, end: int) -> None:
+    def _bring(self, parts: list[Planes], begin: int, end: int) -> None:
         """Make the source's planes [begin, end) out of the network's."""
         task, box = self._task, self._whole
         everywhere = limit = self._reach(self._whole)
         low, high = self._along.corners(begin, end)
         if self._boxed:
-            reached = self._reach(_Box.around(self._candidates[plane] for plane in range(low, high)))
+            reached = self._reach(Rectangle.around(self._candidates[plane] for plane in range(low, high)))
             if reached.empty:
                 return
             box, limit = self._corners(reached), reached
-        planes = _Planes.joined(parts, low, high, box)
+        planes = Planes.joined(parts, low, high, box)
         logits, covered = planes.logits, planes.covered
         probability = mean_probability(logits, task.members, task.activation, covered)
         if self.uncertainty is not None:
@@ -177,7 +178,7 @@ class SlabsToSource:
                     self._write(kept, bytes_, rows, everywhere)
 
     def _bring_labels(
-        self, probability: torch.Tensor, low: int, box: "_Box", limit: "_Box", begin: int, end: int
+        self, probability: torch.Tensor, low: int, box: Rectangle, limit: Rectangle, begin: int, end: int
     ) -> None:
         # a tie of probabilities needn't be one of logits: no class reaches further than logits did
         boxes = self._boxes_by_class(probability, box)
@@ -185,7 +186,7 @@ class SlabsToSource:
         reached = {c: each for c, each in reached.items() if not each.empty}
         if not reached:
             return
-        around = _Box.around(reached.values())
+        around = Rectangle.around(reached.values())
         for rows in self._few(begin, end, around):
             if self._task.activation == "sigmoid":
                 label = self._at_source(probability[0], low, box, rows, around) >= self._task.threshold
@@ -200,7 +201,7 @@ class SlabsToSource:
                 torch.maximum(best_here, value, out=best_here)
             self._write(self.pred, label, rows, around)
 
-    def _boxes_by_class(self, probability: torch.Tensor, box: "_Box") -> "list[_Box]":
+    def _boxes_by_class(self, probability: torch.Tensor, box: Rectangle) -> list[Rectangle]:
         """For each class, the box of the network's grid outside which it can't be the label; empty for background."""
         if self._task.activation == "sigmoid":
             candidate = probability >= self._task.threshold
@@ -209,19 +210,21 @@ class SlabsToSource:
             candidate[0] = False
         if not self._convex:
             candidate[1 if self._task.activation == "softmax" else 0 :] = True
-        return [each.moved(box) for each in _boxes_of(candidate.view(torch.uint8).amax(1))]
+        return [each.moved(box) for each in rectangles_of(candidate.view(torch.uint8).amax(1))]
 
-    def _reach(self, box: "_Box") -> "_Box":
+    def _reach(self, box: Rectangle) -> Rectangle:
         """The box of the source's plane that voxels of a box of the network's have a part in."""
         if box.empty:
-            return _EMPTY
-        return _Box(*self._slow.reach(box.top, box.bottom), *self._fast.reach(box.left, box.right))
+            return EMPTY
+        return Rectangle(*self._slow.reach(box.top, box.bottom), *self._fast.reach(box.left, box.right))
 
-    def _corners(self, box: "_Box") -> "_Box":
+    def _corners(self, box: Rectangle) -> Rectangle:
         """The box of the network's plane that a box of the source's is made of."""
-        return _Box(*self._slow.corners(box.top, box.bottom), *self._fast.corners(box.left, box.right))
+        return Rectangle(*self._slow.corners(box.top, box.bottom), *self._fast.corners(box.left, box.right))
 
-    def _at_source(self, values: torch.Tensor, low: int, box: "_Box", rows: range, wanted: "_Box") -> torch.Tensor:
+    def _at_source(
+        self, values: torch.Tensor, low: int, box: Rectangle, rows: range, wanted: Rectangle
+    ) -> torch.Tensor:
         """Interpolate values (planes from `low` on, box of the network's plane) to (rows, box of the source's)."""
         corners = self._corners(wanted)
         planes = self._along.along(0, corners.of(values, box), low, rows.start, rows.stop)
@@ -235,13 +238,13 @@ class SlabsToSource:
         same = all(axis.weights is None for axis in self._path.axes)
         return planes.clone() if same else planes
 
-    def _few(self, begin: int, end: int, box: "_Box") -> Iterator[range]:
+    def _few(self, begin: int, end: int, box: Rectangle) -> Iterator[range]:
         """The source's planes [begin, end) as many at a time as are made together."""
         voxels = (box.bottom - box.top) * (box.right - box.left)
         step = max(1, min(_MOST_ROWS, self._voxels // voxels))
         return (range(start, min(start + step, end)) for start in range(begin, end, step))
 
-    def _write(self, source: npt.NDArray[Any], values: torch.Tensor, rows: range, box: "_Box") -> None:
+    def _write(self, source: npt.NDArray[Any], values: torch.Tensor, rows: range, box: Rectangle) -> None:
         planes = self._path.as_network_sees(source).transpose(self._order)
         planes[rows.start : rows.stop, box.top : box.bottom, box.left : box.right] = values.numpy(force=True)
 
@@ -273,98 +276,3 @@ def label_type(classes: int) -> npt.DTypeLike:
 
 
 _PLANE_LABELS = {"uint8": torch.uint8, "uint16": torch.int32}
-
-
-class _Box(NamedTuple):
-    """A box of a plane: rows [top, bottom), columns [left, right)."""
-
-    top: int
-    bottom: int
-    left: int
-    right: int
-
-    @property
-    def empty(self) -> bool:
-        return self.top >= self.bottom or self.left >= self.right
-
-    @staticmethod
-    def around(boxes: "Iterable[_Box]") -> "_Box":
-        """The smallest one that holds all that aren't empty."""
-        filled = [box for box in boxes if not box.empty]
-        if not filled:
-            return _EMPTY
-        top, bottom, left, right = zip(*filled, strict=True)
-        return _Box(min(top), max(bottom), min(left), max(right))
-
-    def within(self, other: "_Box") -> "_Box":
-        """The part of this box that another holds."""
-        return _Box(
-            max(self.top, other.top),
-            min(self.bottom, other.bottom),
-            max(self.left, other.left),
-            min(self.right, other.right),
-        )
-
-    def moved(self, origin: "_Box") -> "_Box":
-        """This box of a crop as a box of the plane that the crop was taken from at `origin`."""
-        return _Box(self.top + origin.top, self.bottom + origin.top, self.left + origin.left, self.right + origin.left)
-
-    def of(self, values: torch.Tensor, origin: "_Box") -> torch.Tensor:
-        """The part of values (…, rows, columns), a crop at `origin`, that this box holds."""
-        rows = slice(self.top - origin.top, self.bottom - origin.top)
-        return values[..., rows, self.left - origin.left : self.right - origin.left]
-
-
-_EMPTY = _Box(0, 0, 0, 0)
-
-
-@dataclass(frozen=True, eq=False)
-class _Planes:
-    """Planes of the network's grid from `start` on: logits (channels, planes, rows, columns), covered likewise."""
-
-    start: int
-    logits: torch.Tensor
-    covered: torch.Tensor | None
-
-    @property
-    def stop(self) -> int:
-        return self.start + self.logits.shape[1]
-
-    def on(self, device: torch.device) -> "_Planes":
-        """The same on a device."""
-        covered = None if self.covered is None else self.covered.to(device)
-        return _Planes(self.start, self.logits.to(device), covered)
-
-    def between(self, low: int, high: int) -> "_Planes":
-        """Those of [low, high) that are here."""
-        low, high = max(low, self.start), min(high, self.stop)
-        part = slice(low - self.start, max(high, low) - self.start)
-        return _Planes(low, self.logits[:, part], None if self.covered is None else self.covered[part])
-
-    @staticmethod
-    def joined(parts: "list[_Planes]", low: int, high: int, box: _Box) -> "_Planes":
-        """A copy of the planes [low, high), which follow each other in `parts`, within a box."""
-        crop = [part.between(low, high) for part in parts]
-        origin = _Box(0, 0, 0, 0)
-        logits = torch.cat([box.of(part.logits, origin) for part in crop], 1)
-        if all(part.covered is None for part in crop):
-            return _Planes(low, logits, None)
-        masks = [
-            torch.ones_like(part.logits[0], dtype=torch.bool) if part.covered is None else part.covered for part in crop
-        ]
-        return _Planes(low, logits, torch.cat([box.of(mask, origin) for mask in masks]))
-
-
-def _boxes_of(filled: torch.Tensor) -> list[_Box]:
-    """The smallest box around what isn't zero in each of several planes (planes, rows, columns)."""
-    filled = filled.view(torch.uint8)
-    rows, columns = filled.amax(2).numpy(force=True), filled.amax(1).numpy(force=True)
-    boxes = []
-    for row, column in zip(rows, columns, strict=True):
-        if not row.any():
-            boxes.append(_EMPTY)
-            continue
-        top, bottom = row.argmax(), len(row) - row[::-1].argmax()
-        left, right = column.argmax(), len(column) - column[::-1].argmax()
-        boxes.append(_Box(int(top), int(bottom), int(left), int(right)))
-    return boxes

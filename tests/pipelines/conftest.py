@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from fake_pacs import FakePacs
 from orthanc import Orthanc
+from set_clock import SetClock
 
 
 @pytest.fixture(scope="session")
@@ -33,21 +34,6 @@ def fake_pacs() -> Iterator[Any]:
 def new_fake_pacs() -> Any:
     """The class of `fake_pacs`, for one with TLS."""
     return FakePacs
-
-
-class SetClock:
-    """A clock that only a pause moves, so that no test waits."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.pauses: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
-        self.now += seconds
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from set_clock import SetClock
 
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.inbox import Inbox, Study
@@ -22,22 +23,8 @@ class Connection:
     is_established: bool = True
 
 
-class Clock:
-    """A clock that is set by hand."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def inbox(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Inbox]]:
+def inbox(tmp_path: Path, clock: SetClock) -> Iterator[Callable[..., Inbox]]:
     """Opens the inbox; opened again, it is as after a restart."""
     opened: list[Inbox] = []
 
@@ -71,7 +58,7 @@ def _files(folder: Path) -> list[Path]:
     return [file for file in folder.rglob("*") if file.is_file() and file.name != ".lock"]
 
 
-def test_a_study_is_handed_out_when_it_has_been_quiet(inbox: Callable[..., Inbox], clock: Clock) -> None:
+def test_a_study_is_handed_out_when_it_has_been_quiet(inbox: Callable[..., Inbox], clock: SetClock) -> None:
     box = inbox()
     _send(box, "1.2.3", "1")
     clock.now += 20
@@ -85,7 +72,7 @@ def test_a_study_is_handed_out_when_it_has_been_quiet(inbox: Callable[..., Inbox
     assert box.next_study() is None
 
 
-def test_a_study_waits_for_who_is_sending_it(inbox: Callable[..., Inbox], clock: Clock) -> None:
+def test_a_study_waits_for_who_is_sending_it(inbox: Callable[..., Inbox], clock: SetClock) -> None:
     box, first, second = inbox(), Connection(), Connection()
     _send(box, "1.2.3", "1", over=first)
     _send(box, "1.2.3", "2", over=second)
@@ -98,7 +85,7 @@ def test_a_study_waits_for_who_is_sending_it(inbox: Callable[..., Inbox], clock:
 
 
 def test_a_connection_that_stays_open_for_other_studies_holds_none_up(
-    inbox: Callable[..., Inbox], clock: Clock
+    inbox: Callable[..., Inbox], clock: SetClock
 ) -> None:
     box, forever = inbox(), Connection()
     _send(box, "1.2.3", "1", over=forever)
@@ -108,7 +95,7 @@ def test_a_connection_that_stays_open_for_other_studies_holds_none_up(
     assert box.next_study() is None
 
 
-def test_two_studies_sent_alternately_stay_two(inbox: Callable[..., Inbox], clock: Clock) -> None:
+def test_two_studies_sent_alternately_stay_two(inbox: Callable[..., Inbox], clock: SetClock) -> None:
     box, sender = inbox(), Connection()
     for number in range(6):
         _send(box, f"1.2.{number % 2}", f"9.{number}", over=sender)
@@ -118,7 +105,7 @@ def test_two_studies_sent_alternately_stay_two(inbox: Callable[..., Inbox], cloc
     assert _contents(_handed_out(box)) == ["head 9.1", "head 9.3", "head 9.5"]
 
 
-def test_the_study_that_has_waited_longest_is_first(inbox: Callable[..., Inbox], clock: Clock) -> None:
+def test_the_study_that_has_waited_longest_is_first(inbox: Callable[..., Inbox], clock: SetClock) -> None:
     box = inbox()
     _send(box, "1", "a")
     clock.now += 1
@@ -129,7 +116,7 @@ def test_the_study_that_has_waited_longest_is_first(inbox: Callable[..., Inbox],
     assert [_contents(_handed_out(box)) for _ in range(2)] == [["head b"], ["head a", "head c"]]
 
 
-def test_the_same_image_sent_twice_is_one(inbox: Callable[..., Inbox], clock: Clock) -> None:
+def test_the_same_image_sent_twice_is_one(inbox: Callable[..., Inbox], clock: SetClock) -> None:
     box = inbox()
     _send(box, "1.2.3", "1", "1", "2", "1")
     clock.now += 30
@@ -140,7 +127,7 @@ HOSTILE = ["../../x", "/etc/passwd", "..", "", "a/b\\c", "\0", "x" * 10_000, "CO
 
 
 @pytest.mark.parametrize("uid", HOSTILE)
-def test_no_uid_leads_out_of_the_inbox(uid: str, inbox: Callable[..., Inbox], clock: Clock, tmp_path: Path) -> None:
+def test_no_uid_leads_out_of_the_inbox(uid: str, inbox: Callable[..., Inbox], clock: SetClock, tmp_path: Path) -> None:
     box = inbox()
     box.keep(uid, uid, [b"x"], Connection(False))
     clock.now += 30
@@ -160,7 +147,7 @@ def test_only_this_user_can_read_what_is_received(inbox: Callable[..., Inbox], t
 
 @pytest.mark.parametrize("fails", ["write", "fsync", "replace"])
 def test_an_image_for_which_there_is_no_room_is_said_and_leaves_nothing(
-    fails: str, inbox: Callable[..., Inbox], clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fails: str, inbox: Callable[..., Inbox], clock: SetClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = inbox()
     _send(box, "1.2.3", "1")
@@ -196,7 +183,7 @@ def test_a_study_has_no_more_images_than_allowed(inbox: Callable[..., Inbox]) ->
 
 
 def test_after_a_crash_the_images_are_still_there_and_no_part_of_one(
-    inbox: Callable[..., Inbox], clock: Clock, tmp_path: Path
+    inbox: Callable[..., Inbox], clock: SetClock, tmp_path: Path
 ) -> None:
     _send(inbox(), "1.2.3", "1", "2")
     (folder,) = {file.parent for file in _files(tmp_path)}
@@ -211,7 +198,7 @@ def test_after_a_crash_the_images_are_still_there_and_no_part_of_one(
 
 
 def test_images_that_come_while_the_study_is_segmented_bring_it_up_again(
-    inbox: Callable[..., Inbox], clock: Clock
+    inbox: Callable[..., Inbox], clock: SetClock
 ) -> None:
     box = inbox(keep_seconds=0)
     _send(box, "1.2.3", "1")
@@ -227,7 +214,7 @@ def test_images_that_come_while_the_study_is_segmented_bring_it_up_again(
 
 
 def test_segmented_images_are_deleted_in_due_time_and_late_ones_are_not_taken_for_a_study(
-    inbox: Callable[..., Inbox], clock: Clock
+    inbox: Callable[..., Inbox], clock: SetClock
 ) -> None:
     box = inbox(keep_seconds=0)
     _send(box, "1.2.3", "1", "2")
@@ -249,7 +236,7 @@ def test_segmented_images_are_deleted_in_due_time_and_late_ones_are_not_taken_fo
     assert (whole.missing, _contents(whole)) == (0, ["head 1", "head 2", "head 3"])
 
 
-def test_the_time_to_delete_outlasts_a_restart(inbox: Callable[..., Inbox], clock: Clock) -> None:
+def test_the_time_to_delete_outlasts_a_restart(inbox: Callable[..., Inbox], clock: SetClock) -> None:
     box = inbox(keep_seconds=3600)
     _send(box, "1.2.3", "1")
     clock.now += 30
@@ -264,7 +251,7 @@ def test_the_time_to_delete_outlasts_a_restart(inbox: Callable[..., Inbox], cloc
     assert _contents(study) == []
 
 
-def test_kept_for_good_means_for_good(inbox: Callable[..., Inbox], clock: Clock) -> None:
+def test_kept_for_good_means_for_good(inbox: Callable[..., Inbox], clock: SetClock) -> None:
     box = inbox(keep_seconds=math.inf)
     _send(box, "1.2.3", "1")
     clock.now += 30
@@ -276,7 +263,7 @@ def test_kept_for_good_means_for_good(inbox: Callable[..., Inbox], clock: Clock)
 
 
 def test_a_study_that_failed_is_kept_and_comes_again_with_a_restart_or_when_it_is_sent_again(
-    inbox: Callable[..., Inbox], clock: Clock
+    inbox: Callable[..., Inbox], clock: SetClock
 ) -> None:
     box = inbox(keep_seconds=0)
     _send(box, "1.2.3", "1")
@@ -294,7 +281,7 @@ def test_a_study_that_failed_is_kept_and_comes_again_with_a_restart_or_when_it_i
 
 
 def test_results_are_gone_on_with_only_if_they_are_of_the_very_same_images(
-    inbox: Callable[..., Inbox], clock: Clock
+    inbox: Callable[..., Inbox], clock: SetClock
 ) -> None:
     box = inbox()
     _send(box, "1.2.3", "1")
@@ -317,7 +304,7 @@ def test_results_are_gone_on_with_only_if_they_are_of_the_very_same_images(
 
 
 def test_a_study_for_whose_record_there_is_no_room_is_kept(
-    inbox: Callable[..., Inbox], clock: Clock, monkeypatch: pytest.MonkeyPatch
+    inbox: Callable[..., Inbox], clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     box = inbox(keep_seconds=0)
     _send(box, "1.2.3", "1")

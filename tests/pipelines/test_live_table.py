@@ -5,22 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from rich.console import Console
+from set_clock import SetClock
 
 from radseg.pipelines.live_table import LiveTable
-
-
-class Clock:
-    """Stands still until it is told otherwise."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def terminal(width: int = 120) -> Console:
@@ -36,7 +23,7 @@ def seen(table: LiveTable, width: int = 120) -> list[str]:
     return [line.rstrip() for line in output.getvalue().splitlines()]
 
 
-def test_the_numbers_and_each_case_at_work_are_shown(clock: Clock) -> None:
+def test_the_numbers_and_each_case_at_work_are_shown(clock: SetClock) -> None:
     with LiveTable(True, clock, terminal()) as table:
         assert seen(table) == ["0 done · 0 done before · 0 failed · 0 refused · ? a minute · 0:00 elapsed · ? left"]
         first, second, third, fourth = (table.start(name) for name in ("a", "b", "c", "d"))
@@ -54,7 +41,7 @@ def test_the_numbers_and_each_case_at_work_are_shown(clock: Clock) -> None:
         ]
 
 
-def test_the_rate_is_that_of_the_last_twenty_and_falls_while_nothing_ends(clock: Clock) -> None:
+def test_the_rate_is_that_of_the_last_twenty_and_falls_while_nothing_ends(clock: SetClock) -> None:
     table = LiveTable(False, clock, terminal())
     for seconds in [600] * 5 + [3] * 21:
         handle = table.start("x")
@@ -65,7 +52,7 @@ def test_the_rate_is_that_of_the_last_twenty_and_falls_while_nothing_ends(clock:
     assert "10.0 a minute" in seen(table)[0]
 
 
-def test_when_all_cases_are_known_the_time_left_is_that_of_those_not_ended(clock: Clock) -> None:
+def test_when_all_cases_are_known_the_time_left_is_that_of_those_not_ended(clock: SetClock) -> None:
     table = LiveTable(False, clock, terminal())
     handles = [table.start(str(number)) for number in range(10)]
     for handle in handles[:4]:
@@ -75,7 +62,7 @@ def test_when_all_cases_are_known_the_time_left_is_that_of_those_not_ended(clock
     assert seen(table)[0].endswith("0.0 a minute · 4:00:00 elapsed · 6:00:00 left")
 
 
-def test_where_there_is_no_terminal_only_printed_lines_appear(clock: Clock) -> None:
+def test_where_there_is_no_terminal_only_printed_lines_appear(clock: SetClock) -> None:
     output = io.StringIO()
     with LiveTable(False, clock, Console(file=output)) as table:
         handle = table.start("case")
@@ -85,7 +72,7 @@ def test_where_there_is_no_terminal_only_printed_lines_appear(clock: Clock) -> N
     assert output.getvalue() == "failed [bold]case[/]: " + "x" * 200 + "\n"
 
 
-def test_the_table_is_drawn_on_a_terminal_and_lines_stay_above_it(clock: Clock) -> None:
+def test_the_table_is_drawn_on_a_terminal_and_lines_stay_above_it(clock: SetClock) -> None:
     console = terminal()
     with LiveTable(True, clock, console) as table:
         table.start("case")
@@ -98,7 +85,7 @@ def test_the_table_is_drawn_on_a_terminal_and_lines_stay_above_it(clock: Clock) 
     assert output.getvalue().endswith("\x1b[2K")  # the table is wiped
 
 
-def test_no_name_steers_the_terminal_and_long_ones_are_cut(clock: Clock) -> None:
+def test_no_name_steers_the_terminal_and_long_ones_are_cut(clock: SetClock) -> None:
     console = terminal()
     table = LiveTable(False, clock, console)
     table.start("evil\x1b[2J\r\n[red]" + "x" * 300)
@@ -113,7 +100,7 @@ def test_no_name_steers_the_terminal_and_long_ones_are_cut(clock: Clock) -> None
     assert len(numbers) <= 60
 
 
-def test_threads_share_it(clock: Clock) -> None:
+def test_threads_share_it(clock: SetClock) -> None:
     table = LiveTable(False, clock, terminal())
 
     def work(number: int) -> None:
@@ -128,7 +115,7 @@ def test_threads_share_it(clock: Clock) -> None:
     assert seen(table)[0].startswith("100 done · 100 done before · 0 failed · 200 refused")
 
 
-def test_an_error_inside_takes_the_table_down(clock: Clock) -> None:
+def test_an_error_inside_takes_the_table_down(clock: SetClock) -> None:
     table = LiveTable(True, clock, terminal())
 
     def interrupted() -> None:

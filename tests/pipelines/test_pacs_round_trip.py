@@ -135,9 +135,7 @@ def test_an_archive_that_stops_in_mid_batch_ends_the_run_in_one_line_and_the_sam
     assert "can't be reached" in broken.err
     assert "Traceback" not in broken.err
     rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
-    ends = [row["status"] for row in rows]
-    assert ends.count("done") == 2  # what was downloaded before is finished
-    assert ends.count("failed") == len(ends) - 2 <= 1  # the series in hand, if its last answer was cut off
+    assert [row["status"] for row in rows] == ["done", "done"]  # what was downloaded before is finished
     with (out / "summary.csv").open(newline="") as file:
         assert {row["case"] for row in csv.DictReader(file)} == {row["case"] for row in rows}
     assert (out / "index.html").is_file()

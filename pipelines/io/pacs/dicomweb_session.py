@@ -40,7 +40,7 @@ class Patience:
     """How long what may pass (lost connections, HTTP 408, 429 and 5xx, answers cut off) is tried again.
 
     Attributes:
-        total_s: no attempt at one request begins later than this after the first.
+        total_s: no attempt at one request begins later than this after the first failed.
         first_s: pause before the second attempt; each later one is twice as long, up to `longest_s`.
         longest_s: the longest pause, unless the server names one with Retry-After.
         sleep, clock: of the time module.
@@ -82,7 +82,8 @@ class Attempts:
             InputError: it failed in another way, every time.
             ConfigError: credentials or TLS certificate are wrong.
         """
-        start, pause, number = self.patience.clock(), self.patience.first_s, 0
+        since: float | None = None  # the first failure: a long download that breaks off is tried again, too
+        pause, number = self.patience.first_s, 0
         while True:
             number += 1
             try:
@@ -90,9 +91,11 @@ class Attempts:
             except RadsegError:
                 raise
             except Exception as error:
+                now = self.patience.clock()
+                since = now if since is None else since
                 _, may_pass, asked_s = _judged(error)
                 wait = pause if asked_s is None else max(asked_s, self.patience.first_s)
-                if not may_pass or self.patience.clock() + wait - start > self.patience.total_s:
+                if not may_pass or now + wait - since > self.patience.total_s:
                     # not "from error": its text may hold a query
                     raise self._line(error, what, number) from None
             self.patience.sleep(wait)

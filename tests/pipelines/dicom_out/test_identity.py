@@ -21,9 +21,9 @@ def source(folder: Path, header: dict[str, Any], bytes_of: dict[bytes, bytes] | 
         factory.series(folder, SHAPE, header={**factory.HEADER, **header})
     for file in folder.iterdir():
         content = file.read_bytes()
-        for placeholder, real in (bytes_of or {}).items():
-            assert placeholder in content
-            content = content.replace(placeholder, real)
+        for stand_in, real in (bytes_of or {}).items():
+            assert stand_in in content
+            content = content.replace(stand_in, real)
         file.write_bytes(content)
     return read_source(factory.only_case(folder))
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from directions import directions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,20 +15,8 @@ def stack(count: int = 5, step=(0.0, 0.0, 2.5), row=(1.0, 0.0, 0.0), column=(0.0
     return [Slice(tuple(origin + k * np.array(step)), row, column, **fields) for k in range(count)]
 
 
-@st.composite
-def frames(draw):
-    """Two perpendicular unit vectors in any direction."""
-    quaternion = np.array(draw(st.lists(st.floats(-1, 1), min_size=4, max_size=4)))
-    if np.linalg.norm(quaternion) < 0.1:
-        quaternion = np.array([1.0, 0.0, 0.0, 0.0])
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    row = (1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w))
-    column = (2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w))
-    return row, column
-
-
 @settings(deadline=None, max_examples=60)
-@given(frames(), st.permutations(range(6)), st.floats(0.3, 8.0))
+@given(directions(), st.permutations(range(6)), st.floats(0.3, 8.0))
 def test_every_voxel_keeps_its_place_in_any_direction_and_file_order(directions, shuffled, step):
     row, column = directions
     normal = np.cross(row, column)

@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from directions import directions
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import center_of_mass
@@ -18,21 +19,9 @@ AIR = -1024
 
 
 @st.composite
-def directions(draw):
-    """Two perpendicular unit vectors in any direction."""
-    quaternion = np.array(draw(st.lists(st.floats(-1, 1), min_size=4, max_size=4)))
-    if np.linalg.norm(quaternion) < 0.1:
-        quaternion = np.array([1.0, 0.0, 0.0, 0.0])
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
-    row = (1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w))
-    column = (2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w))
-    return np.array(row), np.array(column)
-
-
-@st.composite
 def stacks(draw):
     """Slices in any direction, order and spacing that is accepted, tilted by up to 30° to any side."""
-    row, column = draw(directions())
+    row, column = map(np.array, draw(directions()))
     steps = draw(
         st.one_of(
             st.lists(st.sampled_from([2.0, 2.5, 3.0, 4.0]), min_size=10, max_size=14),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pydicom
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,23 +21,11 @@ from cryptography.x509.oid import NameOID
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io.pacs.dicomweb import DicomwebServer, store
 from radseg.pipelines.io.pacs.dicomweb_keys import values_of
-from radseg.pipelines.io.pacs.dicomweb_session import GoneError, Patience
+from radseg.pipelines.io.pacs.dicomweb_session import Attempts, GoneError, Patience
 from radseg.pipelines.io.pacs.dicomweb_url import parse
 from radseg.pipelines.io.store.settings import use_storage
 
 SERIES = "1.2.826.0.1.3680043.8.498.1"
-
-
-@pytest.fixture(autouse=True)
-def _cache_of_the_test(tmp_path: Path) -> Any:
-    use_storage({"cache_dir": str(tmp_path / "cache")})
-    yield
-    use_storage()
-
-
-@pytest.fixture
-def patience(clock: Any) -> Patience:
-    return Patience(sleep=clock.sleep, clock=clock)
 
 
 @pytest.fixture
@@ -124,6 +113,21 @@ def test_an_answer_that_is_cut_off_is_asked_for_again(
     assert (tmp_path / "it").read_bytes() == pacs.instances["1.2.1", "1.2.1.1", uid][0]
     assert clock.pauses == [0.5, 1.0, 2.0][:times]
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_download_longer_than_the_patience_is_asked_for_again_when_it_breaks_off(
+    pacs: Any, patience: Patience, clock: Any, tmp_path: Path
+) -> None:
+    answers = iter([ConnectionError("broken off"), "the instance"])
+
+    def download() -> str:
+        clock.now += 10 * patience.total_s
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise requests.exceptions.ChunkedEncodingError(answer)
+        return answer
+
+    assert Attempts("server", patience)("fetching an image", download) == "the instance"
 
 
 def test_one_that_is_always_cut_off_is_one_line_and_no_file(pacs: Any, patience: Patience, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,21 +20,8 @@ from radseg.pipelines.io.pacs.dicomweb import DicomwebServer
 from radseg.pipelines.io.pacs.dicomweb_images import find_dicomweb
 from radseg.pipelines.io.pacs.dicomweb_session import Patience
 from radseg.pipelines.io.store.local_copy import called, fetch_trouble, with_urls
-from radseg.pipelines.io.store.settings import use_storage
 
 CT1, CT2, SEG, HEAD, KNEE = "1.2.1.1", "1.2.1.2", "1.2.1.9", "1.2.2.1", "1.2.3.1"
-
-
-@pytest.fixture(autouse=True)
-def _cache_of_the_test(tmp_path: Path) -> Iterator[None]:
-    use_storage({"cache_dir": str(tmp_path / "cache")})
-    yield
-    use_storage()
-
-
-@pytest.fixture
-def patience(clock: Any) -> Patience:
-    return Patience(sleep=clock.sleep, clock=clock)
 
 
 @pytest.fixture(scope="module")

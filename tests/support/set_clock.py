@@ -1,0 +1,16 @@
+"""A clock for what waits or tells the time, so that no test does."""
+
+
+class SetClock:
+    """A clock that only a pause, or the test itself, moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
