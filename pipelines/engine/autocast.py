@@ -1,9 +1,12 @@
 """Runs any inferer under automatic mixed precision, on the CPU as well as on CUDA."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from monai.inferers import Inferer
+
+from radseg.pipelines.engine.tiny_maps import FullPrecisionOnTinyMaps
 
 
 class AutocastInferer(Inferer):
@@ -30,6 +33,8 @@ class AutocastInferer(Inferer):
 
     def __call__(self, inputs: torch.Tensor, network: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Logits of `inputs` (batch first), in float32 when autocast is on."""
-        with torch.autocast(inputs.device.type, dtype=self.dtype, enabled=self.enabled):
+        trains_on_cpu = self.enabled and inputs.device.type == "cpu" and torch.is_grad_enabled()
+        tiny_maps: AbstractContextManager[Any] = FullPrecisionOnTinyMaps() if trains_on_cpu else nullcontext()
+        with torch.autocast(inputs.device.type, dtype=self.dtype, enabled=self.enabled), tiny_maps:
             outputs: torch.Tensor = self.inferer(inputs, network, *args, **kwargs)
         return outputs.float() if self.enabled else outputs
