@@ -48,10 +48,10 @@ COLUMNS = {
 def main() -> None:
     """Runs all of it, prints the result and writes it after each size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=40, help="in a batch, at least 3")
+    parser.add_argument("--cases", type=int, default=20, help="in a batch, at least 3")
     parser.add_argument("--sizes", nargs="+", choices=TIMES, default=list(TIMES))
     parser.add_argument("--sides", nargs="+", choices=SIDES, default=list(SIDES))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--cache", type=Path, default=CACHE, help="where made images and weights are kept")
     parser.add_argument("--output", type=Path, default=RESULT)
