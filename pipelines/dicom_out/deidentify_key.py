@@ -9,7 +9,8 @@ from radseg.pipelines.errors import ConfigError
 
 FEWEST_BYTES = 16
 _BYTES = 32
-_OTHERS = 0o077  # any right of group and world
+_NOT_MINE = 0o077  # any right of group and world
+_NOT_OURS = 0o007  # a team may share the key that it names
 
 
 def read_key(path: Path | None = None) -> bytes:
@@ -20,15 +21,16 @@ def read_key(path: Path | None = None) -> bytes:
             that only the user may read. Runs that begin at once get the same key.
 
     Raises:
-        ConfigError: the file can't be read or made, is too short, or (the user's own key) others may read it.
+        ConfigError: the file can't be read or made, is too short, or others may read it: with the user's own key the
+            group too.
     """
     file = own_key_file() if path is None else path
     try:
-        if path is None:
-            if not file.exists():
-                _make(file)
-            if file.stat().st_mode & _OTHERS:
-                raise ConfigError(f"{file}: others may read this secret; run chmod 600 on it")
+        if path is None and not file.exists():
+            _make(file)
+        if file.stat().st_mode & (_NOT_MINE if path is None else _NOT_OURS):
+            remedy = "600" if path is None else "o-rwx"
+            raise ConfigError(f"{file}: others may read this secret; run chmod {remedy} on it")
         key = file.read_bytes()
     except OSError as error:
         remedy = "name a file with at least 16 bytes" if path else "give a key file of your own"

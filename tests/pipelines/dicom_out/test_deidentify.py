@@ -359,7 +359,17 @@ def test_names_of_cases_have_a_pseudonym_by_the_key() -> None:
 def test_a_key_file_is_read_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(KEY)
-    assert read_key(file) == KEY
+    for mode in (0o600, 0o640):
+        file.chmod(mode)
+        assert read_key(file) == KEY
+
+
+def test_a_key_file_that_all_may_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(KEY)
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="others may read this secret; run chmod o-rwx"):
+        read_key(file)
 
 
 def test_a_key_that_is_short_or_missing_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -367,6 +377,7 @@ def test_a_key_that_is_short_or_missing_is_refused_in_one_line(tmp_path: Path) -
     with pytest.raises(ConfigError, match="can't be read"):
         read_key(file)
     file.write_bytes(b"short")
+    file.chmod(0o600)
     with pytest.raises(ConfigError, match=r"5 bytes.*at least 16") as refused:
         read_key(file)
     assert "\n" not in str(refused.value)

@@ -195,6 +195,7 @@ def test_a_deidentified_radiograph_s_outputs_quote_nothing_of_its_header(
     factory.rewrite(file, telling)
     key = tmp_path / "key"
     key.write_bytes(b"0123456789abcdef")
+    key.chmod(0o600)
     ended = radseg(
         "segment", bundle, file, "-o", tmp_path / "out", "--weights", small_weights[bundle], "--deidentify-key", key,
         "--tta", "flips", "--output-type", "dicom_seg,dicom_sr", *small_options(bundle),
