@@ -18,7 +18,7 @@ from radseg.pipelines.io.store.local_copy import local_copy, urls_in_errors
 from radseg.pipelines.io.store.url import child, is_remote
 from radseg.pipelines.layouts import Found, Item, Layout, MadeLabel, layout_named
 from radseg.pipelines.layouts.folders import listed, suffix_of
-from radseg.pipelines.layouts.output_folder import earlier_import, see_free, written_whole
+from radseg.pipelines.layouts.output_folder import earlier_import, relative_to, see_free, written_whole
 from radseg.pipelines.splits import fold_groups, shares, split_groups
 
 SPLIT_BY = ("patient", "slice", "image", "published")
@@ -306,15 +306,10 @@ def _copy(file: Path, part: Path, output: Path, folder: str, name: str) -> Path:
 
 def _entry(placed: _Placed, output: Path) -> dict[str, str | int]:
     """An item as it stands in the datalist."""
-    entry: dict[str, str | int] = {"image": _relative(placed.image, output)}
+    entry: dict[str, str | int] = {"image": relative_to(output, placed.image)}
     if placed.label is not None:
-        entry["label"] = _relative(placed.label, output)
+        entry["label"] = relative_to(output, placed.label)
     entry["patient"] = placed.item.patient
     if placed.fold is not None:
         entry["fold"] = placed.fold
     return entry
-
-
-def _relative(file: Path, output: Path) -> str:
-    # folders are resolved, since ".." behind a linked folder leads elsewhere; the file's own name is kept
-    return Path(os.path.relpath(file.parent.resolve() / file.name, output.resolve())).as_posix()

@@ -12,7 +12,7 @@ from radseg.pipelines.overrides import numbers
 LAYOUTS = "pxr150, covid-radiography, kaggle-covid-ct, folder-of-pairs, msd, nnunet, verse or totalsegmentator."
 
 data = typer.Typer(
-    no_args_is_help=True, help="Import published datasets; look one over; make sample data and simulated X-rays."
+    no_args_is_help=True, help="Import and merge datasets; look one over; make sample data and simulated X-rays."
 )
 
 
@@ -80,7 +80,9 @@ def data_import(
     patient_pattern: Annotated[
         str | None, typer.Option(help="folder-of-pairs: regular expression whose first group is the patient.")
     ] = None,
-    patients: Annotated[Path | None, typer.Option(help="folder-of-pairs: CSV of image,patient.")] = None,
+    patients: Annotated[
+        Path | None, typer.Option(help="folder-of-pairs: CSV of image,patient, or CSV:COLUMN:COLUMN.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="covid-radiography: such as COVID,Normal.")] = None,
     fractures: Annotated[
         Path | None, typer.Option(help="verse, totalsegmentator: CSV of case,vertebra; these get label 2.")
@@ -107,6 +109,31 @@ def data_import(
     if not quiet:
         counts = (f"{n} {name} ({report.patients[name]} patients)" for name, n in report.images.items())
         print(f"{report.datalist}: {', '.join(counts)}; {report.made}")
+    return 0
+
+
+@data.command("merge")
+@verb
+def data_merge(
+    datasets: Annotated[list[Path], typer.Argument(help="Dataset folders, each with a datalist.json.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder for datalist.json.")],
+    train_only: Annotated[
+        list[Path] | None, typer.Option(help="A dataset that is in training in every fold; may be repeated.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier merge.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Write OUT/datalist.json with the images of several datasets, which stay where they are.
+
+    Example: `radseg data merge chest_xrays --train-only simulated -o lungs`
+    """
+    from radseg.pipelines.merge_datasets import merge_datasets
+
+    merged = merge_datasets(datasets, output, train_only=train_only or (), overwrite=overwrite)
+    if not quiet:
+        counts = ", ".join(f"{count} {split}" for split, count in merged.images.items())
+        print(f"{merged.datalist}: {counts}; {merged.always_train} in training in every fold")
     return 0
 
 

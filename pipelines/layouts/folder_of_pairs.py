@@ -29,6 +29,7 @@ def items(
         patient_pattern: regular expression searched for in the relative stem; its group `patient`, else its first
             group, else the whole match is the patient. Without it and `patients`, each image is its own.
         patients: CSV file with the columns image and patient; image is a file name, a stem, or either with its folder.
+            Other names of the two columns follow the file's: `volumes.csv:slice:volume`.
 
     Raises:
         InputError: a folder is missing, no image has a mask, or the pattern or the CSV can't be used.
@@ -75,11 +76,16 @@ def _by_pattern(pattern: str) -> Callable[[str, Path], str | None]:
     return patient_of
 
 
-def _by_table(file: Path) -> Callable[[str, Path], str | None]:
+def _by_table(table: Path) -> Callable[[str, Path], str | None]:
+    file, columns = table, ("image", "patient")
+    if not table.exists() and str(table).count(":") >= 2:
+        name, image_column, patient_column = str(table).rsplit(":", 2)
+        file, columns = Path(name), (image_column, patient_column)
     by_image: dict[str, str] = {}
-    for row in read_rows(file, ("image", "patient")):
-        if by_image.setdefault(row["image"], row["patient"]) != row["patient"]:
-            raise InputError(f"{file}: {row['image']} has two patients; correct the table")
+    for row in read_rows(file, columns):
+        image, patient = (row[column] for column in columns)
+        if by_image.setdefault(image, patient) != patient:
+            raise InputError(f"{file}: {image} has two patients; correct the table")
 
     def patient_of(stem: str, image: Path) -> str | None:
         relative = (Path(stem).parent / image.name).as_posix()

@@ -1,6 +1,7 @@
 """The folder that an import writes to: filled whole or left as it was, and nothing of another hand is replaced."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,12 @@ def see_free(found: Found, output: Path, earlier: Sequence[str], copy: bool) -> 
     for file in files if going else ():
         if any(file.resolve().is_relative_to(folder) for folder in going):
             raise InputError(f"{file}: lies in the folder that would be replaced; import to another folder")
+
+
+def relative_to(output: Path, file: Path) -> str:
+    """How a datalist in `output` names `file`."""
+    # folders are resolved, since ".." behind a linked folder leads elsewhere; the file's own name is kept
+    return Path(os.path.relpath(file.parent.resolve() / file.name, output.resolve())).as_posix()
 
 
 def _folders_of(datalist: Path) -> list[str]:

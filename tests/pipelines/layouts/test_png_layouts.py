@@ -83,6 +83,15 @@ def test_patients_by_table(made: Made, tmp_path: Path) -> None:
     assert "6 images have no patient" in found.warnings[0]
 
 
+def test_the_columns_of_a_patients_table_may_have_other_names(made: Made, tmp_path: Path) -> None:
+    source, table = made("folder-of-pairs"), tmp_path / "volumes.csv"
+    table.write_text("slice,volume,orientation\np0_1,v1,up\n")
+    found = layout_named("folder-of-pairs").items(source, patients=f"{table}:slice:volume")
+    assert "v1" in {item.patient for item in found.items}
+    with pytest.raises(InputError, match="no column 'picture'"):
+        layout_named("folder-of-pairs").items(source, patients=f"{table}:picture:volume")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
