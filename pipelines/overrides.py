@@ -9,8 +9,16 @@ from radseg.pipelines.io.store.settings import refuse_secret
 
 
 def parse(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
-    """Positional arguments and config overrides (`--key value`, `--key=value`) of a command line."""
-    positional, overrides = [], {}
+    """Positional arguments and config overrides (`--key value`, `--key=value`) of a command line.
+
+    `--args_file FILE` takes overrides from a JSON object, as MONAI's bundle commands do; those beside it come first.
+
+    Raises:
+        ConfigError: an option without a value, or a file of arguments that can't be read.
+    """
+    positional: list[str] = []
+    overrides: dict[str, Any] = {}
+    from_file: dict[str, Any] = {}
     rest = iter(tokens or [])
     for token in rest:
         refuse_secret("argument", token)
@@ -25,8 +33,11 @@ def parse(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
             if following is None:
                 raise ConfigError(f"{token} needs a value: {token} VALUE")
             value = following
-        overrides[key] = _value(value)
-    return positional, overrides
+        if key in ("args_file", "args-file"):
+            from_file |= _arguments(Path(value))
+        else:
+            overrides[key] = _value(value)
+    return positional, {**from_file, **overrides}
 
 
 def with_paths(rest: list[str] | None, **paths: str | None) -> dict[str, Any]:
@@ -52,6 +63,17 @@ def numbers(option: str, text: str | None) -> list[int] | None:
         return None if text is None else [int(number) for number in text.split(",")]
     except ValueError as error:
         raise ConfigError(f"{option} {text!r}: give whole numbers with commas between, such as 0,1,2") from error
+
+
+def _arguments(file: Path) -> dict[str, Any]:
+    """The overrides that a file holds."""
+    try:
+        arguments = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ConfigError(f"{file}: no JSON ({error}); --args_file takes an object of overrides") from error
+    if not isinstance(arguments, dict):
+        raise ConfigError(f"{file}: holds no JSON object; --args_file takes an object of overrides")
+    return arguments
 
 
 def _value(text: str) -> Any:

@@ -1,5 +1,6 @@
 """Inputs and config overrides as they stand on a command line."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,24 @@ def test_overrides_are_told_from_inputs(tokens: list[str], paths: list[str], ove
 def test_an_option_that_makes_no_sense_is_refused(tokens: list[str]) -> None:
     with pytest.raises(ConfigError):
         parse(tokens)
+
+
+@pytest.mark.parametrize("option", [["--args_file"], ["--args-file"]])
+def test_a_file_s_overrides_give_way_to_those_beside_it(option: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text('{"max_epochs": 3, "network_def#features": [4, 8], "amp": true}')
+    paths, overrides = parse(["--max_epochs", "9", *option, str(file), "image.png", "--seed", "1"])
+    assert paths == ["image.png"]
+    assert overrides == {"max_epochs": 9, "network_def#features": [4, 8], "amp": True, "seed": 1}
+
+
+@pytest.mark.parametrize("text", [None, "{", "[1]", b"\xff"])
+def test_a_file_of_overrides_that_cannot_be_read_is_named(text: str | bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    if text is not None:
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=r"recipe\.json: .*--args_file takes an object"):
+        parse(["--args_file", str(file)])
 
 
 def test_numbers_have_commas_between() -> None:
