@@ -4,7 +4,6 @@ import errno
 import math
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from dcmtk import dcmtk
 
 from radseg.pipelines.errors import ConfigError, InputError, RadsegError
 from radseg.pipelines.inbox import Inbox, Study
@@ -32,7 +32,7 @@ SERIES = sorted((Path(__file__).parents[2] / "sample_data" / "spine" / "dicom").
 SLICES = 24  # of each series, from the feet up, are enough to segment
 
 needs_dcmtk = pytest.mark.skipif(
-    not all(map(shutil.which, ("storescu", "storescp", "echoscu"))), reason="dcmtk's programs are not installed"
+    not all(map(dcmtk, ("storescu", "storescp", "echoscu"))), reason="dcmtk's programs are not installed"
 )
 
 
@@ -207,7 +207,7 @@ def listener(options: dict[str, Any], tmp_path: Path) -> Callable[..., Any]:
 def _send(
     port: int, *files: Path, syntax: str = "-xe", called: str = "RADSEG", more: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    command = ["storescu", syntax, *more, "-aec", called, "127.0.0.1", str(port), *map(str, files)]
+    command = [str(dcmtk("storescu")), syntax, *more, "-aec", called, "127.0.0.1", str(port), *map(str, files)]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
@@ -278,10 +278,10 @@ def test_the_segmentation_goes_back_to_the_archive_and_names_its_images(
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     archive = subprocess.Popen(
-        ["storescp", "-aet", "PACS", "-od", str(tmp_path / "archive"), str(port)], stderr=subprocess.DEVNULL
+        [str(dcmtk("storescp")), "-aet", "PACS", "-od", str(tmp_path / "archive"), str(port)], stderr=subprocess.DEVNULL
     )
     try:
-        echo = ["echoscu", "127.0.0.1", str(port)]
+        echo = [str(dcmtk("echoscu")), "127.0.0.1", str(port)]
         _until(lambda: subprocess.run(echo, check=False, capture_output=True).returncode == 0, "the archive answers")
         with listener(output_type=["nifti", "dicom_seg"], send_to=f"dicom://PACS@127.0.0.1:{port}") as heard:
             _send(heard.port, *_slices(SERIES[0]))

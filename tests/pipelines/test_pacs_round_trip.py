@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 import socket
 import subprocess
 import threading
@@ -13,6 +12,8 @@ from typing import Any
 
 import pydicom
 import pytest
+from dcmtk import dcmtk
+from set_clock import ClockOfEachThread
 
 from radseg.pipelines.io.pacs import dicomweb_images
 from radseg.pipelines.io.pacs.dicomweb import DicomwebServer
@@ -85,7 +86,7 @@ def test_a_study_of_the_archive_gets_its_segmentation_once_by_every_way(
     monkeypatch.chdir(tmp_path)
     assert run(study, "-o", orthanc.url).code == 0
     assert run(study, "-o", tmp_path / "b", "--send-to", archive).code == 0
-    if shutil.which("storescu") is not None:
+    if (storescu := dcmtk("storescu")) is not None:
         stop, lines = threading.Event(), list[str]()
         options = {"weights": str(small_weights["spine"]), "device": "cpu", **small["spine"]}
         arguments = {"port": 0, "quiet_seconds": 0, "send_to": archive, "stop": stop, "say": lines.append, **options}
@@ -94,7 +95,7 @@ def test_a_study_of_the_archive_gets_its_segmentation_once_by_every_way(
         try:
             _until(lambda: lines)
             called = lines[0].rpartition(":")[2]
-            command = ["storescu", "-aec", "RADSEG", "127.0.0.1", called, *map(str, studies["1.2.0"].iterdir())]
+            command = [storescu, "-aec", "RADSEG", "127.0.0.1", called, *map(str, studies["1.2.0"].iterdir())]
             assert subprocess.run(command, check=False).returncode == 0
             _until(lambda: any(line.startswith(("sent", "failed")) for line in lines))
         finally:
@@ -109,10 +110,9 @@ def test_an_archive_that_stops_in_mid_batch_ends_the_run_in_one_line_and_the_sam
     run: Callable[..., Any],
     studies: dict[str, Path],
     tmp_path: Path,
-    clock: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    orthanc, out = new_orthanc(), tmp_path / "out"
+    orthanc, out, clock = new_orthanc(), tmp_path / "out", ClockOfEachThread()
     orthanc.put(*studies.values())
     fetched: list[str] = []
     fetch, lock = DicomwebServer.fetch, threading.Lock()
@@ -135,7 +135,7 @@ def test_an_archive_that_stops_in_mid_batch_ends_the_run_in_one_line_and_the_sam
     assert "can't be reached" in broken.err
     assert "Traceback" not in broken.err
     rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
-    assert [row["status"] for row in rows] == ["done", "done"]  # what was downloaded before is finished
+    assert [row["status"] for row in rows] == ["done", "done"], rows  # what was downloaded before is finished
     with (out / "summary.csv").open(newline="") as file:
         assert {row["case"] for row in csv.DictReader(file)} == {row["case"] for row in rows}
     assert (out / "index.html").is_file()

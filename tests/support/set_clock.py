@@ -1,4 +1,6 @@
-"""A clock for what waits or tells the time, so that no test does."""
+"""Clocks for what waits or tells the time, so that no test does."""
+
+import threading
 
 
 class SetClock:
@@ -14,3 +16,16 @@ class SetClock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class ClockOfEachThread(threading.local):
+    """A `SetClock` in each thread, since one thread's pauses would use up the others' patience."""
+
+    def __init__(self) -> None:
+        self.own = SetClock()
+
+    def sleep(self, seconds: float) -> None:
+        self.own.sleep(seconds)
+
+    def __call__(self) -> float:
+        return self.own()

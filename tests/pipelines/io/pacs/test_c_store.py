@@ -1,7 +1,6 @@
 """DICOM objects reach an archive by C-STORE, and what goes wrong on the way is one clear line."""
 
 import logging
-import shutil
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from dcmtk import dcmtk
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless, generate_uid
 from pynetdicom import AE, evt
 
@@ -339,11 +339,13 @@ def test_no_log_and_no_output_holds_anything_of_the_patient_or_the_images(
 @contextmanager
 def _dcmtk_archive(folder: Path) -> Iterator[int]:
     port = _free_port()
-    command = ["storescp", "--fork", "-aet", "PACS", "-od", str(folder), str(port)]
+    command = [str(dcmtk("storescp")), "--fork", "-aet", "PACS", "-od", str(folder), str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 20
-        while subprocess.run(["echoscu", "127.0.0.1", str(port)], check=False, capture_output=True).returncode:
+        while subprocess.run(
+            [str(dcmtk("echoscu")), "127.0.0.1", str(port)], check=False, capture_output=True
+        ).returncode:
             assert time.monotonic() < deadline, "storescp doesn't answer"
         yield port
     finally:
@@ -351,7 +353,7 @@ def _dcmtk_archive(folder: Path) -> Iterator[int]:
         process.wait()
 
 
-@pytest.mark.skipif(shutil.which("storescp") is None, reason="dcmtk's storescp is not installed")
+@pytest.mark.skipif(dcmtk("storescp") is None, reason="dcmtk's storescp is not installed")
 def test_dcmtk_s_archive_gets_the_same_objects(objects: list[Path], tmp_path: Path) -> None:
     (tmp_path / "archive").mkdir()
     for file in objects:

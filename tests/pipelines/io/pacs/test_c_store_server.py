@@ -1,7 +1,6 @@
 """The listener takes the images it is for, from whom it may, as they come over the wire, and nothing breaks it."""
 
 import logging
-import shutil
 import socket
 import struct
 import subprocess
@@ -19,6 +18,7 @@ import numpy as np
 import pydicom
 import pynetdicom
 import pytest
+from dcmtk import dcmtk
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -129,7 +129,7 @@ def test_an_image_is_kept_as_it_comes_over_the_wire(
     assert np.array_equal(stored.pixel_array, sent.pixel_array)
 
 
-@pytest.mark.skipif(shutil.which("storescu") is None, reason="dcmtk's storescu is not installed")
+@pytest.mark.skipif(dcmtk("storescu") is None, reason="dcmtk's storescu is not installed")
 def test_real_compressed_images_are_kept_as_they_are(
     listener: Callable[..., Listener], real_data: Path, tmp_path: Path
 ) -> None:
@@ -141,7 +141,15 @@ def test_real_compressed_images_are_kept_as_they_are(
         syntax = str(header.file_meta.TransferSyntaxUID)
         if header.get("SOPClassUID") != CT or syntax not in options:
             continue
-        command = ["storescu", options[syntax], "-aec", "RADSEG", "127.0.0.1", str(at.server.port), str(file)]
+        command = [
+            str(dcmtk("storescu")),
+            options[syntax],
+            "-aec",
+            "RADSEG",
+            "127.0.0.1",
+            str(at.server.port),
+            str(file),
+        ]
         assert subprocess.run(command, check=False, capture_output=True).returncode == 0
         sent[syntax] = pydicom.dcmread(file)
         ((_, content),) = at.kept.files.items()
@@ -180,12 +188,12 @@ def test_another_called_title_and_an_unlisted_sender_are_rejected(
     assert at.status(image()) == 0
 
 
-@pytest.mark.skipif(shutil.which("echoscu") is None, reason="dcmtk's echoscu is not installed")
+@pytest.mark.skipif(dcmtk("echoscu") is None, reason="dcmtk's echoscu is not installed")
 def test_dcmtk_s_echo_is_answered_and_a_wrong_title_rejected(listener: Callable[..., Listener]) -> None:
     port = str(listener().server.port)
 
     def echo(title: str) -> Any:
-        command = ["echoscu", "-aec", title, "127.0.0.1", port]
+        command = [str(dcmtk("echoscu")), "-aec", title, "127.0.0.1", port]
         return subprocess.run(command, check=False, capture_output=True, text=True)
 
     assert echo("RADSEG").returncode == 0
