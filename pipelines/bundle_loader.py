@@ -1,5 +1,6 @@
 """A bundle's name or folder becomes a workflow that is ready to run, its overrides checked; MONAI's own way inside."""
 
+import copy
 import difflib
 import inspect
 import json
@@ -74,9 +75,10 @@ def load_workflow(
         raise ConfigError(f"{folder}: has no {config}.json")
     content = read_json(file)
     changes = {"bundle_root": str(folder), **_absolute_paths(overrides or {})}
+    retargeted = _retargeted(content, changes)
     for key, value in changes.items():
         refuse_secret(key, value)
-        check_override(content, key, file)
+        check_override(retargeted, key, file)
         if not trust_config:
             _refuse_code(key, value)
         if "#" not in key:
@@ -105,6 +107,19 @@ def _absolute_paths(overrides: Mapping[str, Any]) -> dict[str, Any]:
         key: absolute(value) if key in _PATH_KEYS and isinstance(value, str | Path) else value
         for key, value in overrides.items()
     }
+
+
+def _retargeted(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The config with the components that `changes` puts in place of others: their arguments may then be overridden."""
+    result = copy.deepcopy(dict(content))
+    for key, value in changes.items():
+        *parents, last = key.replace("::", "#").split("#")
+        node: Any = result
+        for part in parents:
+            node = node.get(part) if isinstance(node, dict) else None
+        if last == "_target_" and isinstance(node, dict) and isinstance(value, str):
+            node[last] = value
+    return result
 
 
 def _set_storage(content: Mapping[str, Any], changes: Mapping[str, Any]) -> None:

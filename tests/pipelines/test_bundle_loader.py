@@ -52,6 +52,15 @@ def test_an_argument_that_the_component_takes_may_be_new() -> None:
     assert workflow.parser["network_def#without"] == ["aspp"]
 
 
+def test_arguments_are_those_of_the_component_that_an_override_puts_there() -> None:
+    unet = {"network_def#_target_": "monai.networks.nets.BasicUNet"}
+    load_workflow("lung_ct", "train", {**unet, "network_def#upsample": "nontrainable"})
+    with pytest.raises(ConfigError, match="network_def#upsample"):
+        load_workflow("lung_ct", "train", {"network_def#upsample": "nontrainable"})
+    with pytest.raises(ConfigError, match="did you mean --network_def#upsample"):
+        load_workflow("lung_ct", "train", {**unet, "network_def#upsampel": "nontrainable"})
+
+
 def test_a_file_name_is_never_run_as_code(tmp_path: Path) -> None:
     trap = "$__import__('pathlib').Path('TRAP').touch() or 'x'"
     workflow = load_workflow("spine", "inference", {"dataset_dir": trap, "output_dir": "@out", "weights": "%d"})
