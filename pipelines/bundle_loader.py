@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _NO_TARGET = re.compile(r"Cannot locate class or function path: '([^']+)'")
 # keys that say where and how to run, not what to make of an image
 RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "device", "series", "overwrite", "workers",
             "progress", "num_workers", "resume", "bundle_root", "storage", "output_type", "seg_type", "send_to",
-            "deidentify")  # fmt: skip
+            "deidentify", "cache_dir", "cache_limit_gb")  # fmt: skip
 _PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "deidentify")
 _SPECIAL_KEYS = ("_disabled_", "_requires_", "_mode_", "_desc_")
 
@@ -84,7 +85,8 @@ def load_workflow(
         if "#" not in key:
             _check_kind(key, value, content.get(key))
     if "overrides" in content:
-        changes["overrides"] = {key: value for key, value in (overrides or {}).items() if top_key(key) not in RUN_KEYS}
+        told = {key: value for key, value in (overrides or {}).items() if top_key(key) not in RUN_KEYS}
+        changes["overrides"] = dict(chain.from_iterable(_spelt_out(key, value) for key, value in told.items()))
     _set_storage(content, changes)
     output_dir = changes.get("output_dir", content.get("output_dir"))
     if isinstance(output_dir, str) and "://" in output_dir:
@@ -120,6 +122,18 @@ def _retargeted(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[
         if last == "_target_" and isinstance(node, dict) and isinstance(value, str):
             node[last] = value
     return result
+
+
+def _spelt_out(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """An override as ids and plain values: MONAI would make the components that are told of, too."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _spelt_out(f"{key}#{name}", inner)
+    elif isinstance(value, list | tuple) and any(isinstance(inner, Mapping) for inner in value):
+        for number, inner in enumerate(value):
+            yield from _spelt_out(f"{key}#{number}", inner)
+    else:
+        yield key, value
 
 
 def _set_storage(content: Mapping[str, Any], changes: Mapping[str, Any]) -> None:

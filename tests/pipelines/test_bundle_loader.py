@@ -61,6 +61,14 @@ def test_arguments_are_those_of_the_component_that_an_override_puts_there() -> N
         load_workflow("lung_ct", "train", {**unet, "network_def#upsampel": "nontrainable"})
 
 
+def test_a_whole_component_given_as_an_override_is_told_by_its_ids() -> None:
+    unet = {"_target_": "monai.networks.nets.BasicUNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 1}
+    overrides = {"network_def": unet, "image_size": 64, "device": "cpu"}
+    told = load_workflow("lung_ct", "evaluate", overrides).parser.get_parsed_content("overrides")
+    assert told == {**{f"network_def#{name}": value for name, value in unet.items()}, "image_size": 64}
+    assert json.loads(json.dumps(told)) == told
+
+
 def test_a_file_name_is_never_run_as_code(tmp_path: Path) -> None:
     trap = "$__import__('pathlib').Path('TRAP').touch() or 'x'"
     workflow = load_workflow("spine", "inference", {"dataset_dir": trap, "output_dir": "@out", "weights": "%d"})
