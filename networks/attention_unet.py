@@ -16,6 +16,7 @@ from radseg.networks.arguments import (
     check_image,
     dropout_share,
     positive_integer,
+    true_or_false,
 )
 from radseg.networks.padding import crop_to_size, pad_to_multiple
 
@@ -76,11 +77,11 @@ class EncoderLevel(nn.Module):
 
 
 class DecoderLevel(nn.Module):
-    """Transposed convolution ×2 beside the gated skip connection, then a separable block."""
+    """Transposed convolution ×2 beside the skip connection, gated unless told otherwise, then a separable block."""
 
-    def __init__(self, channels: int, coarse_channels: int, dropout: float) -> None:
+    def __init__(self, channels: int, coarse_channels: int, dropout: float, attention: bool = True) -> None:
         super().__init__()
-        self.gate = AttentionGate(channels, coarse_channels)
+        self.gate = AttentionGate(channels, coarse_channels) if attention else None
         self.up = nn.ConvTranspose2d(coarse_channels, channels, 3, stride=2)
         self.block = SeparableBlock(2 * channels, channels, dropout)
 
@@ -88,7 +89,8 @@ class DecoderLevel(nn.Module):
         """Skip (batch, c, h, w) and coarser features (batch, c', h / 2, w / 2) to (batch, c, h, w)."""
         # Keras "same" crops the transposed convolution's 2n + 1 rows and columns at the bottom and right.
         up = self.up(coarse)[:, :, :-1, :-1]
-        merged: Tensor = self.block(torch.cat([up, self.gate(skip_bchw, coarse)], dim=1))
+        skip = skip_bchw if self.gate is None else self.gate(skip_bchw, coarse)
+        merged: Tensor = self.block(torch.cat([up, skip], dim=1))
         return merged
 
 
@@ -103,6 +105,8 @@ class AttentionUNet(nn.Module):
         out_channels: Channels of the logits.
         features: Widths of the encoder's levels, finest first; the bottleneck has twice the last.
         dropout: Share of single values set to 0 in training, in every block.
+        attention: Whether gates weigh the skip connections; without, they are the plain ones of a U-Net (the ablation
+            that the paper leaves undone).
 
     Raises:
         ValueError: An argument has another type or range.
@@ -115,12 +119,14 @@ class AttentionUNet(nn.Module):
         *,
         features: Sequence[int] = (64, 128, 256, 512),
         dropout: float = 0.2,
+        attention: bool = True,
     ) -> None:
         super().__init__()
         self.in_channels = positive_integer("in_channels", in_channels)
         self.out_channels = positive_integer("out_channels", out_channels)
         self.features = channel_widths("features", features)
         dropout = dropout_share("dropout", dropout)
+        attention = true_or_false("attention", attention)
         self.stride = 2 ** len(self.features)
         finer = (self.in_channels, *self.features[:-1])
         coarser = (*self.features[1:], 2 * self.features[-1])
@@ -128,7 +134,7 @@ class AttentionUNet(nn.Module):
         self.decoder = nn.ModuleDict()
         for number, (before, width, after) in enumerate(zip(finer, self.features, coarser, strict=True), start=1):
             self.encoder[f"level{number}"] = EncoderLevel(before, width, dropout)
-            self.decoder[f"level{number}"] = DecoderLevel(width, after, dropout)
+            self.decoder[f"level{number}"] = DecoderLevel(width, after, dropout, attention)
         self.bottleneck = SeparableBlock(self.features[-1], coarser[-1], dropout)
         self.output = nn.Conv2d(self.features[0], self.out_channels, 1)
 

@@ -25,6 +25,28 @@ def test_parameter_counts_are_those_of_keras():
     assert trainable + running == 11_883_022
 
 
+def test_without_attention_gates_only_their_parameters_are_gone():
+    with torch.device("meta"):
+        full, plain = AttentionUNet(), AttentionUNet(attention=False)
+    gates = sum(3 * width * width + 3 * width + 1 for width in full.features)  # θ F→F, φ 2F→F, ψ F→1, with biases
+    assert sum(one.numel() for one in plain.parameters()) == 11_877_134 - gates == 10_829_770
+    left = {name: value.shape for name, value in full.state_dict().items() if ".gate." not in name}
+    assert {name: value.shape for name, value in plain.state_dict().items()} == left
+
+
+def test_without_attention_gates_the_skips_come_as_they_are(alive):
+    torch.manual_seed(0)
+    plain = alive(AttentionUNet(features=NARROW, dropout=0.0, attention=False), torch.randn(2, 1, 48, 48))
+    gated = AttentionUNet(features=NARROW, dropout=0.0).eval()
+    gated.load_state_dict(plain.state_dict(), strict=False)
+    for level in gated.decoder.values():  # sigmoid(30) lets everything through
+        nn.init.zeros_(level.gate.psi.weight)
+        nn.init.constant_(level.gate.psi.bias, 30.0)
+    x = torch.randn(1, 1, 40, 40)
+    with torch.no_grad():
+        torch.testing.assert_close(gated(x), plain(x))
+
+
 @settings(max_examples=15, deadline=None)
 @given(height=st.integers(1, 70), width=st.integers(1, 70))
 def test_any_slice_size_comes_back_at_its_size(narrow_net, height, width):
@@ -124,6 +146,7 @@ def test_batch_norm_and_dropout_follow_keras():
         ({"features": "64"}, "features must be at least one integer"),
         ({"dropout": 1.0}, "dropout must be at least 0 and less than 1"),
         ({"dropout": "0.2"}, "dropout must be at least 0 and less than 1"),
+        ({"attention": "false"}, "attention must be true or false"),
     ],
 )
 def test_wrong_arguments_are_refused_when_built(arguments, message):
