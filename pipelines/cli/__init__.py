@@ -3,6 +3,7 @@
 import typer
 
 from radseg.pipelines.cli.data import data
+from radseg.pipelines.cli.experiment import experiment
 from radseg.pipelines.cli.listen import listen
 from radseg.pipelines.cli.options import OVERRIDES
 from radseg.pipelines.cli.segment import segment
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 for verb in (segment, train, evaluate, validate, listen):
     app.command(context_settings=OVERRIDES)(verb)
+app.add_typer(experiment, name="experiment")
 app.add_typer(data, name="data")
 
 

@@ -1,0 +1,213 @@
+"""An experiment as one page that holds all it shows: tables beside the paper's, figures, worst cases, what it cost."""
+
+import base64
+import hashlib
+import html
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from string import Template
+
+from radseg.pipelines.experiments import figures
+from radseg.pipelines.experiments.cells import NAMES, mean_sd, seconds, title_of
+from radseg.pipelines.experiments.on_what import on_what, said_on
+from radseg.pipelines.experiments.page_template import PAGE, STYLE
+from radseg.pipelines.experiments.results import Results
+from radseg.pipelines.experiments.scored_items import patients_of
+from radseg.pipelines.experiments.scores import (
+    TESTED,
+    Comparison,
+    baseline_of,
+    comparisons,
+    over_folds,
+    shortfalls,
+)
+from radseg.pipelines.experiments.tables import (
+    Table,
+    cost_table,
+    difference_table,
+    fold_tables,
+    further_tables,
+    variant_table,
+    variants_by_fold,
+)
+from radseg.pipelines.experiments.worst_cases import FOLDER, Drawn, read_worst_cases
+from radseg.pipelines.report.atomic import write_whole
+
+_TITLES = {"cross-validate": "Cross-validation", "ablate": "Ablation", "compare": "Comparison"}
+
+
+def write_page(results: Results, output_dir: Path) -> Path:
+    """Writes `index.html`: tables, figures and worst cases of what there is so far, all inside one file.
+
+    It loads nothing, runs nothing, and says of each table what it was measured on. What failed, wasn't run or is
+    undefined is said in words.
+
+    Args:
+        results: of an experiment, whole or not.
+        output_dir: its folder; the patients of its cases are read from `folds/`, pictures from `worst_cases/`.
+
+    Returns:
+        The file.
+
+    Raises:
+        OSError: the page can't be written; one that was there before stays.
+    """
+    file = output_dir / "index.html"
+    write_whole(file, [_page(results, output_dir)])
+    return file
+
+
+def _page(results: Results, output_dir: Path) -> str:
+    found = comparisons(results, patients_of(results, output_dir))
+    sections = [
+        ("what", "What it was run on", _table(on_what(results), words=True)),
+        ("scores", "Scores", _scores(results, found)),
+        ("figures", "Figures", _figures(results, found)),
+        ("worst", "Worst cases", _worst(results, output_dir)),
+        ("cost", "Runs and what they took", _runs(results, output_dir)),
+    ]
+    title = f"{_TITLES.get(results.experiment, results.experiment)} of {results.bundle}"
+    return Template(PAGE).substitute(
+        title=html.escape(title),
+        lead=html.escape(_lead(results)),
+        warnings="".join(_warnings(results)),
+        contents="".join(f'<li><a href="#{name}">{head}</a>' for name, head, _ in sections),
+        sections="".join(
+            f'<section id="{name}">\n<h2>{head}</h2>\n{body}</section>\n' for name, head, body in sections
+        ),
+        style=STYLE,
+        style_hash=f"sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}",
+    )
+
+
+def _lead(results: Results) -> str:
+    """The result in a sentence."""
+    baseline = baseline_of(results)
+    done = sum(run.done for variant in results.variants for run in variant.runs)
+    wanted = len(results.variants) * results.dataset.folds
+    so_far = f"{done} of {wanted} runs done."
+    if baseline is None or not any(run.done for run in baseline.runs):
+        return f"{so_far} No score of {results.baseline} yet."
+    scores = [f"{label} {mean_sd(over_folds(baseline, label, TESTED), TESTED)}" for label in results.labels]
+    of = f" of {results.baseline}" if len(results.variants) > 1 else ""
+    return f"{NAMES[TESTED]}{of}, mean ± sd over folds: {'; '.join(scores)}. {so_far}"
+
+
+def _warnings(results: Results) -> Iterator[str]:
+    data = results.dataset
+    if data.leak:
+        yield (
+            f'<p class="leak" role="note">Leak: training and test may share patients ({html.escape(data.said)}). '
+            "These scores are higher than those of patients that were never seen, and must not be quoted as such.</p>\n"
+        )
+    if data.simulated:
+        yield '<p class="warned">Simulated: tested cases are simulated; these are not scores of patients.</p>\n'
+    failed = len(results.failed)
+    if failed:
+        yield f'<p class="failed">{failed} run{"s" if failed > 1 else ""} failed: <a href="#cost">see why</a>.</p>\n'
+
+
+def _scores(results: Results, found: Sequence[Comparison]) -> str:
+    if not any(run.done for variant in results.variants for run in variant.runs):
+        return "<p>No run has ended with scores yet.</p>\n"
+    if len(results.variants) == 1:
+        tables = fold_tables(results, results.variants[0])
+    else:
+        differing = [difference_table(results, found)] if found else []
+        tables = [variant_table(results), *differing, *variants_by_fold(results), *further_tables(results)]
+    said = said_on(results)
+    return "".join(_table(one, said) for one in tables)
+
+
+def _figures(results: Results, found: Sequence[Comparison]) -> str:
+    shown = [
+        (
+            figures.differences(results, found),
+            f"Difference of mean {NAMES[TESTED]} to {results.baseline}, with 95 % paired bootstrap intervals"
+            + ("; open diamonds: the difference in the paper, on its own data" if results.paper else ""),
+        ),
+        (
+            figures.parameters_against(results) if results.experiment == "compare" else None,
+            f"{title_of('iou')} against the network's parameters (log scale); bars are ± sd between folds",
+        ),
+        (
+            figures.boxes(results),
+            f"{NAMES[TESTED]} of each case, a box a fold, folds from top to bottom: middle half, median (line), "
+            "mean (diamond), whiskers to 1.5 box lengths",
+        ),
+        *(
+            (figures.curves(one), f"{one.name}: loss and validation by epoch; the star is the epoch that was tested")
+            for one in results.variants
+        ),
+    ]
+    there = [(png, caption) for png, caption in shown if png is not None]
+    if not there:
+        return "<p>Nothing to draw yet.</p>\n"
+    return "".join(
+        f'<figure class="figure">{_image(png, caption)}<figcaption>{html.escape(caption)}.</figcaption></figure>\n'
+        for png, caption in there
+    )
+
+
+def _worst(results: Results, output_dir: Path) -> str:
+    drawn, spent = read_worst_cases(results, output_dir)
+    if not drawn:
+        return "<p>Not drawn yet: that is done once, when the runs have ended.</p>\n"
+    intro = (
+        f"The {len(drawn)} cases of {results.baseline} with the lowest {NAMES[TESTED]}, predicted once more for these "
+        f"pictures in {seconds(spent)}. Each shows the plane, of those with truth in them, on which most of the error "
+        "lies, bare and with outlines: truth orange and solid, prediction blue and dashed. These are images of the "
+        "data set: look at them before you hand the page on."
+    )
+    return (
+        f'<p>{html.escape(intro)}</p>\n<div class="cases">\n{"".join(_case(one, output_dir) for one in drawn)}</div>\n'
+    )
+
+
+def _case(one: Drawn, output_dir: Path) -> str:
+    worst = one.worst
+    said = f"{worst.case}, fold {worst.fold}: {NAMES[TESTED]} of {worst.label} {worst.dice:.4f}"
+    caption = html.escape(f"{said}; {one.said}" if one.said else said)
+    if one.differs:
+        caption += f' <span class="warned">Predicted again it is {one.dice:.4f}: another mask than was scored.</span>'
+    picture = "" if one.picture is None else _image((output_dir / FOLDER / Path(one.picture).name).read_bytes(), said)
+    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"
+
+
+def _runs(results: Results, output_dir: Path) -> str:
+    # a page is handed on: where its folder lay is nobody's business
+    told = [one.replace(f"{output_dir}{os.sep}", "") for one in shortfalls(results)]
+    said = "".join(f"<li>{html.escape(one)}" for one in told)
+    missing = f'<ul class="warned">{said}</ul>\n' if said else '<p class="done">No run failed or is missing.</p>\n'
+    return missing + _table(cost_table(results), said_on(results))
+
+
+def _table(table: Table, said: str = "", words: bool = False) -> str:
+    """A table with its caption, and below it how to read it and what it was measured on."""
+    heads = ""
+    if any(name for name, _ in table.groups):
+        above = (
+            f'<th colspan="{width}" scope="colgroup">{html.escape(name)}' if name else f'<td colspan="{width}">'
+            for name, width in table.groups
+        )
+        heads = f"<tr><td>{''.join(above)}\n"
+    each = (f'<th scope="col">{html.escape(head)}' for head in table.heads)
+    heads += f"<tr>{''.join(each)}\n"
+    rows = ""
+    for place, (head, *cells) in enumerate(table.rows):
+        summed = ' class="sum"' if place >= len(table.rows) - table.summary else ""
+        values = "".join(f"<td>{html.escape(cell)}" for cell in cells)
+        rows += f'<tr{summed}><th scope="row">{html.escape(head)}{values}\n'
+    note = "".join(f'<p class="note">{html.escape(text)}</p>\n' for text in (table.note, said) if text)
+    kind = ' class="words"' if words else ""
+    # a region that scrolls must be reachable by keyboard
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{html.escape(table.title)}"><table{kind}>\n'
+        f"<caption>{html.escape(table.title)}</caption>\n<thead>{heads}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
+        f"{note}"
+    )
+
+
+def _image(png: bytes, alt: str) -> str:
+    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

@@ -1,0 +1,257 @@
+"""One run of an experiment: a variant trained on a fold, scored on the cases left out; done with its `run.json`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from radseg.pipelines.bundle_loader import load_workflow
+from radseg.pipelines.errors import ConfigError, WeightsError, one_line
+from radseg.pipelines.evaluate import evaluate
+from radseg.pipelines.experiments.results import Row, Run, finite
+from radseg.pipelines.report.atomic import write_whole
+from radseg.pipelines.train import train
+
+_logger = logging.getLogger("radseg.experiments")
+
+DONE = "run.json"
+FAILED = "failed.json"
+_PROGRESS = "progress.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run needs to know.
+
+    Attributes:
+        bundle: name or folder; its config and the overrides are trusted.
+        variant: name of the variant.
+        fold: number of the fold.
+        folder: the run's, `<output_dir>/<variant>/fold_<K>`.
+        datalist: the fold's, whose `test` is scored.
+        dataset_dir: folder or URL that its paths start from.
+        train: overrides of train.json.
+        evaluate: overrides of evaluate.json.
+        progress: show bars and a line an epoch.
+    """
+
+    bundle: str
+    variant: str
+    fold: int
+    folder: str
+    datalist: str
+    dataset_dir: str
+    train: Mapping[str, Any]
+    evaluate: Mapping[str, Any]
+    progress: bool = True
+
+    @property
+    def place(self) -> Path:
+        """The run's folder."""
+        return Path(self.folder)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run that ended, and how many parameters its network has."""
+
+    run: Run
+    parameters: int | None
+
+
+def run(job: Job) -> Record:
+    """Trains and scores, through the verbs `train` and `evaluate`; goes on from `last.pt` if that is there.
+
+    What a run leaves in its folder: `model.pt`, `last.pt` and `history.json` of the training, `evaluation/metrics.json`
+    and `.csv`, and last of all `run.json`; of a run that failed `failed.json`, and the next one tries again. A run that
+    is done isn't run again.
+
+    Returns:
+        What is also written; of a run that failed, with the error in a line.
+
+    Raises:
+        ConfigError: the folder can't be written.
+    """
+    earlier = read_run(job.place)
+    if earlier is not None and earlier.run.done:
+        return earlier
+    try:
+        job.place.mkdir(parents=True, exist_ok=True)
+        (job.place / FAILED).unlink(missing_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{job.place}: can't be written ({error.strerror}); choose another --output") from error
+    progress = _Progress(job.place)
+    try:
+        if not progress.trained:
+            with progress.timed("train"):
+                _train(job)
+            progress.note_training(_parameters(job), _best_epoch(job.place))
+        with progress.timed("evaluate"):
+            metrics = _evaluate(job)
+    except Exception as error:
+        _logger.debug("%s, fold %d failed", job.variant, job.fold, exc_info=True)
+        return fail(job, one_line(error))
+    rows = tuple(Row(row["case"], row["label"], finite(row["metrics"])) for row in metrics["rows"])
+    ended = _ended(job, progress, status="done", rows=rows, notes=tuple(notes_on(rows)))
+    _write(job.place / DONE, ended)
+    return ended
+
+
+def fail(job: Job, reason: str) -> Record:
+    """Records that a run failed, and why, in a line.
+
+    Raises:
+        ConfigError: the folder can't be written.
+    """
+    ended = _ended(job, _Progress(job.place), status="failed", error=reason)
+    _write(job.place / FAILED, ended)
+    return ended
+
+
+def read_run(folder: Path) -> Record | None:
+    """The run that ended in a folder, None if there is none.
+
+    Raises:
+        ConfigError: its record is damaged.
+    """
+    for name in (DONE, FAILED):
+        file = folder / name
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            return Record(Run.from_json(content["run"]), content["parameters"])
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{file}: damaged ({type(error).__name__}); delete {folder} to run it again") from error
+    return None
+
+
+def notes_on(rows: Sequence[Row]) -> Iterator[str]:
+    """What to know when reading scores: labels that no case has, and metrics that are undefined, counted."""
+    for label in dict.fromkeys(row.label for row in rows):
+        mine = [row.metrics for row in rows if row.label == label]
+        if not any(metrics.get("voxels_truth", 1) for metrics in mine):
+            yield f"no case of this fold holds {label!r}: its overlap is 1 where nothing was predicted, else 0"
+        undefined = Counter(name for metrics in mine for name, value in metrics.items() if value is None)
+        for name, count in undefined.items():
+            yield f"{name} of {label!r} is undefined in {count} of {len(mine)} cases, which its mean leaves out"
+
+
+def _train(job: Job) -> None:
+    resume = (job.place / "last.pt").is_file()
+    train(job.bundle, trust_config=True, **{**job.train, **_where(job), "output_dir": job.folder, "resume": resume,
+                                            "overwrite": not resume})  # fmt: skip
+
+
+def _evaluate(job: Job) -> dict[str, Any]:
+    weights = job.place / "model.pt"
+    if not weights.is_file():
+        raise WeightsError(f"{weights}: missing, though the training ended; delete {job.place} to train it again")
+    places = {"weights": str(weights), "split": "test", "output_dir": str(job.place / "evaluation")}
+    return evaluate(job.bundle, trust_config=True, **{**job.evaluate, **_where(job), **places})
+
+
+def _where(job: Job) -> dict[str, Any]:
+    return {"dataset_dir": job.dataset_dir, "datalist": job.datalist, "progress": job.progress}
+
+
+def _parameters(job: Job) -> int | None:
+    """Trainable parameters of the variant's network, where the config defines one by the usual name."""
+    parser = load_workflow(job.bundle, "train", job.train, trust_config=True).parser
+    if "network_def" not in parser.config:
+        return None
+    network: torch.nn.Module = parser.get_parsed_content("network_def")
+    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+
+
+def _best_epoch(folder: Path) -> int:
+    saved = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
+    return int(saved["best_metric_epoch"])
+
+
+def _ended(job: Job, progress: _Progress, **outcome: Any) -> Record:
+    epochs: list[dict[str, float]] = []
+    file = job.place / "history.json"
+    if file.is_file():
+        epochs = json.loads(file.read_text(encoding="utf-8"))["epochs"]
+    ran = Run(
+        fold=job.fold,
+        folder=f"{job.place.parent.name}/{job.place.name}",
+        epochs=len(epochs),
+        best_epoch=progress.best_epoch,
+        seconds=progress.seconds,
+        peak_memory_bytes=progress.peak_memory_bytes,
+        peak_gpu_memory_bytes=progress.peak_gpu_memory_bytes,
+        history=tuple(finite(epochs)),
+        **outcome,
+    )
+    return Record(ran, progress.parameters)
+
+
+def _write(file: Path, record: Record) -> None:
+    content = finite({"parameters": record.parameters, "run": asdict(record.run)})
+    try:
+        write_whole(file, [json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"])
+    except OSError as error:
+        raise ConfigError(f"{file}: can't be written ({error.strerror}); free space and run again") from error
+
+
+class _Progress:
+    """What a run spent so far, kept in its folder across restarts; a process that is killed leaves no trace in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / _PROGRESS
+        try:
+            held = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # a first run; seconds aren't worth an error
+            held = {}
+        self.trained: bool = held.get("trained", False)
+        self.parameters: int | None = held.get("parameters")
+        self.best_epoch: int | None = held.get("best_epoch")
+        self.seconds: dict[str, float] = held.get("seconds", {})
+        self.peak_memory_bytes: int | None = held.get("peak_memory_bytes")
+        self.peak_gpu_memory_bytes: int | None = held.get("peak_gpu_memory_bytes")
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds the time of a stage, however it ends."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.monotonic() - began, 3)
+            self.peak_memory_bytes = max(self.peak_memory_bytes or 0, _peak_memory_bytes())
+            if torch.cuda.is_available():
+                peak = max(self.peak_gpu_memory_bytes or 0, torch.cuda.max_memory_allocated())
+                self.peak_gpu_memory_bytes = peak or None
+            self._save()
+
+    def note_training(self, parameters: int | None, best_epoch: int) -> None:
+        """The training ended."""
+        self.trained, self.parameters, self.best_epoch = True, parameters, best_epoch
+        self._save()
+
+    def _save(self) -> None:
+        held = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        write_whole(self._file, [json.dumps(held, indent=1) + "\n"])
+
+
+def _peak_memory_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # getrusage would count what a parent held before this process' program began
+        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(peak.split()[1]) * 1024
+    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_rss if sys.platform == "darwin" else peak_rss * 1024

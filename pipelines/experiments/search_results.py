@@ -1,0 +1,146 @@
+"""What a search found: its trials and the best of them, as `search.json`, `search.csv` and a command line."""
+
+import csv
+import io
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from radseg.pipelines.bundle_loader import RUN_KEYS, top_key
+from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.experiments.results import Machine, finite
+from radseg.pipelines.overrides import parse
+from radseg.pipelines.report.atomic import write_whole
+
+RESULTS = "search.json"
+TABLE = "search.csv"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a search.
+
+    Attributes:
+        number: from 0, in the order tried.
+        status: `done`, `pruned` (worse than the median of the others up to the same epoch) or `failed`.
+        values: by parameter name.
+        value: the metric in its best epoch, None if it was never measured.
+        best_epoch: which epoch that was.
+        epochs: that were trained.
+        seconds: wall clock, less what was done before a restart.
+        folder: below the search's.
+        error: why it failed, in a line.
+    """
+
+    number: int
+    status: str
+    values: Mapping[str, Any]
+    value: float | None
+    best_epoch: int | None
+    epochs: int
+    seconds: float
+    folder: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The data that a search trained and validated on.
+
+    Attributes:
+        sha256: over the datalist's content and the sha256 of every file that it names.
+        training: number of items trained on.
+        validation: number of items that judged.
+        simulated: whether an item that judged is simulated.
+    """
+
+    sha256: str
+    training: int
+    validation: int
+    simulated: bool
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found so far.
+
+    Attributes:
+        bundle: its name or folder, as it was given.
+        version: the bundle's.
+        commit: of the checkout that ran it, None without one.
+        date: of the last trial's end, ISO 8601 with time zone.
+        machine: that it ran on.
+        dataset: that it ran on.
+        metric: validation metric that judged.
+        direction: `maximize` or `minimize`.
+        parameters: what was searched, by name.
+        seed: of sampler and trainings.
+        overrides: config keys changed for all trials, as the user gave them.
+        trials: in the order tried.
+        best: the best trial that was trained to its end, None while there is none.
+        best_overrides: its config keys and values.
+    """
+
+    bundle: str
+    version: str
+    commit: str | None
+    date: str
+    machine: Machine
+    dataset: Searched
+    metric: str
+    direction: str
+    parameters: Mapping[str, Mapping[str, Any]]
+    seed: int
+    overrides: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    best_overrides: Mapping[str, Any]
+
+    @property
+    def command(self) -> str | None:
+        """The command line that trains with the best settings; None while there are none."""
+        if self.best is None:
+            return None
+        changed = {key: one for key, one in {**self.overrides, **self.best_overrides}.items() if key != "progress"}
+        words = ["radseg", "train", self.bundle]
+        for key, value in changed.items():
+            words += [f"--{key}", _spelt(value)]
+        return shlex.join(words)
+
+
+def write_search(search: Search, output_dir: Path) -> None:
+    """Writes `search.json` and `search.csv`, a row a trial; overrides that name a place are in the command line alone.
+
+    Raises:
+        ConfigError: the folder can't be written; what was there before stays.
+    """
+    kept = {key: value for key, value in search.overrides.items() if top_key(key) not in RUN_KEYS}
+    content = {**asdict(search), "overrides": kept, "command": search.command}
+    try:
+        text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write_whole(output_dir / RESULTS, [text])
+        write_whole(output_dir / TABLE, [_table(search)])
+    except OSError as error:
+        raise ConfigError(f"{output_dir}: can't be written ({error.strerror}); free space and run again") from error
+
+
+def _table(search: Search) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    names = list(search.parameters)
+    writer.writerow(["trial", "status", search.metric, "best_epoch", "epochs", "seconds", *names, "folder", "error"])
+    for one in search.trials:
+        values = [one.values.get(name) for name in names]
+        head = [one.number, one.status, one.value, one.best_epoch, one.epochs, f"{one.seconds:.1f}"]
+        writer.writerow([*head, *values, one.folder, one.error])
+    return text.getvalue()
+
+
+def _spelt(value: Any) -> str:
+    """The value as a word of a command line that is read back as the same value."""
+    if isinstance(value, str) and parse(["--key", value])[1]["key"] == value:
+        return value
+    return json.dumps(value)
