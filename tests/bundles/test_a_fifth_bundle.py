@@ -39,7 +39,11 @@ def toy(tmp_path: Path) -> Path:
             "roi_size": [32, 32, 32],
             "spacing_mm": [3.0, 3.0, 3.0],
         }
-        content["preprocessing"]["transforms"][4]["label"] = "any"  # one label: vertebrae, fractured or not
+        one_label = {"_target_": "radseg.transforms.KeepLabeld", "label": "any"}  # vertebrae, fractured or not
+        labels = content["preprocessing"]["transforms"][4]
+        content["preprocessing"]["transforms"][4] = {
+            **one_label, "keys": "label", "allow_missing_keys": labels["allow_missing_keys"],
+        }  # fmt: skip
         if config == "evaluate":
             content["evaluator"]["truth"] = {"_target_": "radseg.transforms.KeepLabel", "label": "any"}
         (folder / f"{config}.json").write_text(json.dumps(content))
