@@ -3,19 +3,26 @@
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine
+from monai.bundle import ConfigWorkflow
+from monai.bundle.utils import merge_kv
 
-from radseg.pipelines.bundle_loader import load_workflow, run_workflow
+from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json, run_workflow
 from radseg.pipelines.checkpoint import Checkpoint
-from radseg.pipelines.errors import InputError, WeightsError
+from radseg.pipelines.distributed import from_first, gathered, launched, one_voice, rank, world_size
+from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.stop_request import StopRequest
 
 _logger = logging.getLogger("radseg.training")
+# a config is text: this is how the caller's function reaches the training that the config starts
+_ON_EPOCH: ContextVar[Callable[[dict[str, float]], None] | None] = ContextVar("on_epoch", default=None)
 
 
 @dataclass(frozen=True)
@@ -35,29 +42,73 @@ class Training:
     stopped_early: bool
 
 
-def train(bundle: str | Path, *, trust_config: bool = False, **overrides: Any) -> Training:
-    """Trains a bundle as its train.json says.
+def train(
+    bundle: str | Path,
+    *,
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+    trust_config: bool = False,
+    **overrides: Any,
+) -> Training:
+    """Trains a bundle as its train.json says; where torchrun started several processes, with multi_gpu_train.json.
 
     Args:
         bundle: name or folder.
+        on_epoch: called after each epoch, when it is on disk, with its row of the history: epoch, loss, learning rate
+            and, if it was validated, metrics. What it raises ends the training and comes out of here as it is. Of
+            several processes the first calls it.
         trust_config: allow a bundle folder that isn't radseg's own.
         **overrides: config keys and values, such as `dataset_dir`, `output_dir`, `max_epochs`, `resume`, `device`.
 
     Raises:
         RadsegError: the config, an override or the data can't be used.
     """
-    result: Training = run_workflow(load_workflow(bundle, "train", overrides, trust_config))
+    raised: list[Exception] = []
+
+    def call(row: dict[str, float]) -> None:
+        try:
+            if on_epoch is not None:
+                on_epoch(row)
+        except Exception as error:
+            raised.append(error)
+            raise
+
+    token = _ON_EPOCH.set(call)
+    try:
+        with one_voice():
+            workflow = load_workflow(bundle, "train", overrides, trust_config)
+            if launched():
+                _share_out(workflow, find_bundle(bundle, trust_config) / "multi_gpu_train.json")
+            result: Training = run_workflow(workflow)
+    except Exception:
+        if raised:
+            raise raised[0] from None  # not in the wrappings of the config that it came through
+        raise
+    finally:
+        _ON_EPOCH.reset(token)
     return result
 
 
+def _share_out(workflow: ConfigWorkflow, file: Path) -> None:
+    """Adds to a training what its bundle says of several processes.
+
+    Raises:
+        ConfigError: the bundle says nothing of it.
+    """
+    if not file.is_file():
+        raise ConfigError(f"{file.parent}: has no multi_gpu_train.json; train it in one process, without torchrun")
+    for key, value in read_json(file).items():
+        merge_kv(workflow.parser, key, value)
+
+
 # what a training leaves in its folder; nothing else there is ever moved or deleted
-OWN = ("model.pt", "model.pt.sha256", "last.pt", "history.json", "tensorboard")
+OWN = ("model.pt", "model.pt.sha256", "last.pt", "history.json", "tensorboard", "mlflow")
 
 
 def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool = False) -> Path:
     """Makes the folder of a run; an earlier run's files found there are moved aside to `<name>.1`, `<name>.2`, ….
 
-    Called when data and network are known to be good, so that a training which can't start touches nothing.
+    Called when data and network are known to be good, so that a training which can't start touches nothing. Of
+    several processes the first does it when all have come this far.
 
     Args:
         output_dir: folder of the run, or its URL.
@@ -67,12 +118,22 @@ def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool
     Raises:
         InputError: the folder can't be written, or the store can't be reached.
         WeightsError: there is nothing to resume.
+        ConfigError: torchrun started several processes, which know nothing of each other.
     """
+    if launched() and world_size() == 1:
+        raise ConfigError(
+            "torchrun started several processes; give --config_file the bundle's multi_gpu_train.json too"
+        )
+    gathered(None)
+    return from_first(lambda: _prepare(output_dir, resume, overwrite))
+
+
+def _prepare(output_dir: Path | str, resume: bool, overwrite: bool) -> Path:
     destination = Destination(output_dir)
     folder = destination.local.absolute()
     destination.check_writable()
     if resume:
-        destination.fetch(name for name in OWN if name != "tensorboard")
+        destination.fetch(name for name in OWN if name not in ("tensorboard", "mlflow"))
     if resume and not (folder / "last.pt").is_file():
         raise WeightsError(f"{destination}/last.pt: nothing to resume; start without --resume")
     try:
@@ -104,7 +165,7 @@ def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool
 
 
 def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False) -> Training:
-    """Runs `trainer` to its end, from its last checkpoint when `resume` is set.
+    """Runs `trainer` to its end, from its last checkpoint when `resume` is set; SIGTERM and Ctrl-C leave it resumable.
 
     Args:
         trainer: to run.
@@ -112,12 +173,15 @@ def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False)
         resume: go on from `last.pt`.
     """
     checkpoint = next(handler for handler in handlers if isinstance(handler, Checkpoint))
-    if not resume or checkpoint.restore(trainer):
-        trainer.run()
-        with checkpoint.destination.kept_on_failure():
-            checkpoint.publish(OWN)
+    checkpoint.on_epoch = _ON_EPOCH.get()
+    with StopRequest() as checkpoint.stop:
+        if not resume or checkpoint.restore(trainer):
+            trainer.run()
+            if rank() == 0:
+                with checkpoint.destination.kept_on_failure():
+                    checkpoint.publish(OWN)
     # not asked of the engines, which know nothing when there was nothing left to train
-    history = json.loads((checkpoint.output_dir / "history.json").read_text())
+    history = from_first(lambda: json.loads((checkpoint.output_dir / "history.json").read_text()))
     return Training(
         weights=_weights(checkpoint.destination),
         epochs=len(history["epochs"]),

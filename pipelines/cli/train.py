@@ -33,7 +33,7 @@ def train(
     encoder_weights: Annotated[
         str | None, typer.Option(help="pelvis_xray: ImageNet weights, Keras .h5 without top or torchvision state dict.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from OUT/last.pt, in mid-epoch too.")] = False,
     overwrite: Overwrite = False,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -46,6 +46,7 @@ def train(
 
     Example: `radseg train spine --dataset_dir DATA --output runs/spine --max_epochs 50`
     """
+    from radseg.pipelines.distributed import speaks
     from radseg.pipelines.train import train as run
 
     overrides = with_paths(rest, dataset_dir=dataset_dir, output_dir=output)
@@ -53,7 +54,7 @@ def train(
     if encoder_weights is not None:
         options["encoder_weights"] = encoder_weights
     result = run(bundle, trust_config=trust_config, **{**options, **overrides})
-    if not quiet:
+    if not quiet and speaks():
         ended = "stopped early" if result.stopped_early else "done"
         print(f"{ended} after {result.epochs} epochs, best {result.best_metric:.4f}; weights: {result.weights}")
     return 0

@@ -13,7 +13,11 @@ from typing import Any
 
 import typer
 
-_GO_ON = {"segment": ", run again to go on", "train": ", --resume goes on after the last whole epoch"}
+_GO_ON = {
+    "segment": ", run again to go on",
+    "train": ", --resume goes on where it stopped",
+    **dict.fromkeys(("cross_validate", "ablate", "compare", "search"), ", run again to go on"),
+}
 
 
 def verb(function: Callable[..., int]) -> Callable[..., None]:

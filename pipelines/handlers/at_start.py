@@ -1,13 +1,15 @@
-"""Makes a handler when its engine starts, so that one which opens files leaves none behind if nothing starts."""
+"""Makes a handler that opens files when its engine starts, so that none are left behind if nothing starts."""
 
 from collections.abc import Callable
 from typing import Any
 
 from ignite.engine import Engine, Events
 
+from radseg.pipelines.distributed import rank
+
 
 class AtStart:
-    """Calls `make` for a handler at the first start of the engine and attaches it then.
+    """Calls `make` for a handler at the first start of the engine and attaches it then, in the first process only.
 
     Args:
         make: gives the handler; in a config, a component with `"_mode_": "callable"`.
@@ -23,6 +25,6 @@ class AtStart:
 
     def __call__(self, engine: Engine) -> None:
         """Makes and attaches the handler, the first time."""
-        if not self._made:
+        if not self._made and rank() == 0:
             self._made = True
             self.make().attach(engine)

@@ -8,12 +8,13 @@ from ignite.engine import Engine, Events
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from radseg.pipelines.console import bars_shown, console
+from radseg.pipelines.distributed import rank
 
 _logger = logging.getLogger("radseg.training")
 
 
 class EpochReport:
-    """Shows a progress bar over the iterations and leaves one line an epoch.
+    """Shows a progress bar over the iterations and leaves one line an epoch; of several processes the first does.
 
     Args:
         validator: the evaluator whose key metric stands in the line.
@@ -31,9 +32,9 @@ class EpochReport:
             TimeRemainingColumn(),
             console=console(),
             transient=True,
-            disable=not bars_shown(show),
+            disable=not bars_shown(show) or rank() > 0,
         )
-        self._show = show
+        self._show = show and rank() == 0
         self._task: TaskID | None = None
         self._losses: list[float] = []
         self._began = 0.0
@@ -49,8 +50,11 @@ class EpochReport:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self._fail)
 
     def _begin(self, engine: Engine) -> None:
-        self._losses, self._began = [], time.monotonic()
-        self._task = self._bar.add_task(self._title(engine), total=engine.state.epoch_length)
+        self._began, self._losses = time.monotonic(), getattr(engine.state, "losses_before", [])
+        engine.state.losses_before = []  # a `Checkpoint` had them of an epoch that was stopped midway
+        self._task = self._bar.add_task(
+            self._title(engine), total=engine.state.epoch_length, completed=len(self._losses)
+        )
 
     def _advance(self, engine: Engine) -> None:
         self._losses.append(float(engine.state.output[0]["loss"]))
@@ -73,7 +77,7 @@ class EpochReport:
         )
         if self._show:
             self._bar.console.print(line, highlight=False, soft_wrap=True)
-        else:
+        elif rank() == 0:
             _logger.info(line)
 
     def _fail(self, engine: Engine, error: Exception) -> None:

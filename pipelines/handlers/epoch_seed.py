@@ -3,11 +3,14 @@
 from ignite.engine import Engine, Events
 from monai.utils import set_determinism
 
+from radseg.pipelines.distributed import rank
 from radseg.pipelines.epoch_dataset import EpochDataset
 
 
 class EpochSeed:
     """Seeds all random numbers of an epoch (augmentation, dropout) by the seed and the epoch's number.
+
+    Each of several processes draws its own for dropout; augmentation depends on the item.
 
     Args:
         seed: of the whole training.
@@ -25,4 +28,4 @@ class EpochSeed:
     def __call__(self, engine: Engine) -> None:
         """Seeds for the epoch that `engine` begins."""
         self.dataset.set_epoch(engine.state.epoch)
-        set_determinism(seed=(self.seed * 1_000_003 + engine.state.epoch) % 2**32)
+        set_determinism(seed=(self.seed * 1_000_003 + engine.state.epoch + rank() * 777_767_777) % 2**32)

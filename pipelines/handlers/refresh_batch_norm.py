@@ -7,19 +7,22 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from radseg.pipelines.distributed import average_
+
 
 class RefreshBatchNorm:
     """Re-estimates the running statistics of batch norm over training batches, before validation.
 
     With Keras' momentum of 0.99 the running mean and variance lag hundreds of steps behind the weights, and a young
     network validates near zero. The plain average over some batches with the present weights is what they tend to
-    (`torch.optim.swa_utils.update_bn`). Training itself doesn't use them and isn't changed.
+    (`torch.optim.swa_utils.update_bn`). Training itself doesn't use them and isn't changed. Several processes average
+    over the batches of all, so that they validate one network.
 
     Args:
         network: whose batch norms are refreshed.
         loader: of training batches; "image" is fed forward.
         device: of the network.
-        batches: how many batches to average over.
+        batches: how many batches of each process to average over.
     """
 
     def __init__(
@@ -40,3 +43,4 @@ class RefreshBatchNorm:
         images = (torch.as_tensor(batch["image"]) for batch in islice(self.loader, self.batches))
         with torch.no_grad():
             torch.optim.swa_utils.update_bn(images, self.network, self.device)
+            average_([buffer for buffer in self.network.buffers() if buffer.is_floating_point()])

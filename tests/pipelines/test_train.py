@@ -1,11 +1,18 @@
 """An earlier training is never lost, and a folder that can't be written is said at once."""
 
+import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from ignite.engine import Engine
 
-from radseg.pipelines.errors import InputError, RadsegError, WeightsError
+from radseg.pipelines.epoch_dataset import EpochDataset
+from radseg.pipelines.errors import ConfigError, InputError, RadsegError, WeightsError
+from radseg.pipelines.handlers import StepLoss
 from radseg.pipelines.train import prepare_output, train
 
 
@@ -61,3 +68,78 @@ def test_a_folder_that_cant_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"can't be written \(.*\); choose another --output_dir"):
         prepare_output(tmp_path / "file" / "runs")
+
+
+LUNG: dict[str, Any] = {"network_def#features": [4, 8, 16, 32], "image_size": 64, "progress": False, "tracker": None}
+
+
+def test_a_caller_is_told_of_every_epoch_as_the_history_has_it(tmp_path: Path) -> None:
+    rows: list[dict[str, float]] = []
+    train("lung_ct", output_dir=tmp_path, max_epochs=2, on_epoch=rows.append, **LUNG)
+    assert rows == json.loads((tmp_path / "history.json").read_text())["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert not (tmp_path / "tensorboard").exists()
+
+
+def test_what_a_caller_raises_ends_the_training_and_comes_out_as_it_is(tmp_path: Path) -> None:
+    class PrunedError(Exception):
+        pass
+
+    def prune(row: dict[str, float]) -> None:
+        raise PrunedError(row["epoch"])
+
+    with pytest.raises(PrunedError) as ended:
+        train("lung_ct", output_dir=tmp_path, max_epochs=5, on_epoch=prune, **LUNG)
+    assert ended.value.args == (1,)
+    assert len(json.loads((tmp_path / "history.json").read_text())["epochs"]) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_told_to_stop_a_training_says_how_to_go_on_and_goes_on_as_if_it_hadn_t_been(
+    number: int, code: int, radseg: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    options = ["--network_def#features", "[4,8,16,32]", "--image_size", "64", "--batch_size", "4", "--accumulate", "2"]
+    command = ["train", "lung_ct", "--max_epochs", "2", "-q", *options, "-o"]
+    assert radseg(*command, tmp_path / "whole").code == 0
+    share = StepLoss._share
+
+    def then_stop(self: StepLoss, engine: Engine) -> None:
+        share(self, engine)
+        if engine.state.iteration == 9:
+            signal.raise_signal(number)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with monkeypatch.context() as patch:
+        patch.setattr(StepLoss, "_share", then_stop)
+        ended = radseg(*command, tmp_path / "stopped")
+    signal.signal(signal.SIGINT, before)
+    assert (ended.code, ended.out) == (code, "")
+    assert ended.err == "interrupted; what was finished is kept, --resume goes on where it stopped\n"
+    saved = torch.load(tmp_path / "stopped" / "last.pt", weights_only=True)
+    assert (saved["epoch"], saved["position"]["steps"], len(saved["losses"])) == (0, 10, 10)
+    assert radseg(*command, tmp_path / "stopped", "--resume").code == 0
+    histories = [(tmp_path / name / "history.json").read_text() for name in ("whole", "stopped")]
+    assert histories[0] == histories[1]
+    networks = [torch.load(tmp_path / name / "last.pt", weights_only=True)["network"] for name in ("whole", "stopped")]
+    assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
+
+
+def test_a_loss_that_is_no_number_names_the_images_and_the_last_good_checkpoint_stays(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    take = EpochDataset.__getitem__
+
+    def spoil(self: EpochDataset, index: int) -> Any:
+        item = take(self, index)
+        if self.epoch == 2 and index == 7:
+            item = {**item, "image": item["image"] * float("nan")}
+        return item
+
+    monkeypatch.setattr(EpochDataset, "__getitem__", spoil)
+    with pytest.raises(ConfigError, match=r"diverged in epoch 2 \(loss not finite\).*lung0\d\.nii\.gz \(slice 7\)"):
+        train("lung_ct", output_dir=tmp_path, max_epochs=3, **LUNG)
+    for file in ("model.pt", "last.pt"):
+        saved = torch.load(tmp_path / file, weights_only=True)
+        network = saved if file == "model.pt" else saved["network"]
+        assert all(torch.isfinite(value).all() for value in network.values())
+    assert saved["epoch"] == 1
