@@ -68,3 +68,10 @@ def test_an_image_that_cant_be_prepared_is_named() -> None:
 
     with pytest.raises(InputError, match=r"0\.0: can't be prepared: no such voxel"):
         EpochDataset(ITEMS, broken, progress=False)
+
+
+def test_images_that_fill_the_memory_are_told_of_with_the_remedy(caplog: pytest.LogCaptureFixture) -> None:
+    EpochDataset(ITEMS, _load, progress=False)
+    assert caplog.text == ""
+    EpochDataset(ITEMS, _load, progress=False, memory_share=1e-9)
+    assert "--cache_dir" in caplog.text
