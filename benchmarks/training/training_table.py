@@ -1,0 +1,65 @@
+"""The training tables of benchmarks/README.md, made from the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+README = Path(__file__).parents[1] / "README.md"
+START, END = "<!-- training: made by `python benchmarks/training` -->", "<!-- training: end -->"
+SIDES = {"zoo": "model zoo's way", "radseg": "radseg, amp"}
+UNIT = {"spine": "windows", "lung_ct": "slices"}
+COLUMNS = ("× zoo", "step s", "waiting s", "waiting", "floor s", "× floor", "GB", "workers GB", "loss, first → last")
+
+
+def tables(result: Mapping[str, Any]) -> str:
+    """Markdown: what it was measured on, a table for each bundle, and how soon a training starts."""
+    machine = result["machine"]
+    head = (
+        f"{result['what']}; {machine['cpu']}, {machine['memory_gb']} GB; {result['date']}, commit {result['commit']}."
+    )
+    parts = [head]
+    for bundle, job in result["jobs"].items():
+        rows = [[SIDES[side], *_cells(found)] for side, found in job["sides"].items()]
+        parts.append(_markdown([f"{bundle} ({job['images']})", f"{UNIT[bundle]}/s", *COLUMNS], rows))
+    starts = [
+        [bundle, *(f"{seconds:.2f}" for seconds in job["start"].values())] for bundle, job in result["jobs"].items()
+    ]
+    heads = [f"{name}, s" for name in next(iter(result["jobs"].values()))["start"]]
+    parts.append(_markdown(["training set ready", *heads], starts))
+    return "\n\n".join(parts)
+
+
+def _cells(found: Mapping[str, Any]) -> list[str]:
+    middle = found["median"]
+    return [
+        f"{middle['samples_per_second']:.2f}",
+        f"{found['times_zoo']:.2f}",
+        f"{middle['step_seconds']:.2f}",
+        f"{middle['waiting_seconds']:.2f}",
+        f"{middle['waiting_share']:.0%}",
+        f"{found['floor_seconds']:.2f}",
+        f"{found['times_floor']:.1f}",
+        f"{middle['peak_mb'] / 1000:.2f}",
+        f"{middle['workers_mb'] / 1000:.2f}",
+        f"{middle['loss_first']:.3f} → {middle['loss_last']:.3f}",
+    ]
+
+
+def write_tables(result: Mapping[str, Any], readme: Path = README) -> None:
+    """Puts the tables between their markers.
+
+    Raises:
+        ValueError: the markers aren't there.
+    """
+    before, marker, rest = readme.read_text().partition(START)
+    _, end_marker, after = rest.partition(END)
+    if not marker or not end_marker:
+        raise ValueError(f"{readme}: the markers {START} and {END} aren't there")
+    readme.write_text(f"{before}{START}\n{tables(result)}\n{END}{after}")
+
+
+def _markdown(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
