@@ -87,6 +87,10 @@ def data_import(
     fractures: Annotated[
         Path | None, typer.Option(help="verse, totalsegmentator: CSV of case,vertebra; these get label 2.")
     ] = None,
+    numbered: Annotated[
+        bool | None,
+        typer.Option("--numbered", help="verse, totalsegmentator: keep vertebrae apart, for simulated fractures."),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
 ) -> int:
@@ -98,7 +102,7 @@ def data_import(
 
     of_layout: dict[str, Any] = {
         "images": images, "labels": labels, "label_suffix": label_suffix, "patient_pattern": patient_pattern,
-        "patients": patients, "classes": classes, "fractures": fractures,
+        "patients": patients, "classes": classes, "fractures": fractures, "numbered": numbered,
     }  # fmt: skip
     report = import_dataset(
         layout, source, output, split=split, ratios=ratios, folds=folds, seed=seed, copy=copy, overwrite=overwrite,

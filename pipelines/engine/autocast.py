@@ -7,6 +7,7 @@ import torch
 from monai.inferers import Inferer
 
 from radseg.pipelines.engine.fast_training import FastTraining
+from radseg.pipelines.engine.kept_memory import keep_freed_memory
 from radseg.pipelines.engine.strided_pointwise import StridedPointwise
 from radseg.pipelines.engine.tiny_maps import FullPrecisionOnTinyMaps
 
@@ -16,7 +17,7 @@ class AutocastInferer(Inferer):
 
     MONAI's own `amp` switch reaches CUDA only; bfloat16 on a CPU that has it is 2 to 6 times faster for these networks.
     Training on a CPU, layers that torch gets wrong or slow are computed in other ways (`StridedPointwise`,
-    `FullPrecisionOnTinyMaps`, `FastTraining`).
+    `FullPrecisionOnTinyMaps`, `FastTraining`), and freed memory stays with the process (`keep_freed_memory`).
 
     Args:
         inferer: the MONAI inferer to run.
@@ -41,6 +42,7 @@ class AutocastInferer(Inferer):
         with ExitStack() as modes:
             modes.enter_context(torch.autocast(inputs.device.type, dtype=self.dtype, enabled=self.enabled))
             if trains_on_cpu:
+                keep_freed_memory()
                 modes.enter_context(StridedPointwise())
             if trains_on_cpu and self.enabled:
                 modes.enter_context(FullPrecisionOnTinyMaps())

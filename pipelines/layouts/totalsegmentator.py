@@ -8,15 +8,15 @@ from radseg.pipelines.errors import InputError
 from radseg.pipelines.layouts.folders import require, without
 from radseg.pipelines.layouts.item import Found, Item, MadeLabel
 from radseg.pipelines.layouts.tables import read_rows
-from radseg.pipelines.layouts.vertebrae import IDS, LABELS, fracture_warnings, merge_parts, read_fractures
+from radseg.pipelines.layouts.vertebrae import IDS, fracture_warnings, label_from_parts, labels_of, read_fractures
 
 _SUBJECT = re.compile(r"s\d+")
 _MASK = re.compile(r"vertebrae_([CTL]\d+)\.nii\.gz")  # S1 and the sacrum are left out, as in VerSe
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 
 
-def items(source: Path, *, fractures: Path | str | None = None) -> Found:
-    """CTs with the vertebrae C1 to L6 merged to 1, fractured ones to 2; each subject is a patient.
+def items(source: Path, *, fractures: Path | str | None = None, numbered: bool = False) -> Found:
+    """CTs with the vertebrae C1 to L6 merged to 1, fractured ones to 2, or numbered; each subject is a patient.
 
     The column `split` of `meta.csv` (train, val, test; semicolons, doi.org/10.5281/zenodo.6802613) is the published
     split.
@@ -24,6 +24,7 @@ def items(source: Path, *, fractures: Path | str | None = None) -> Found:
     Args:
         source: the folder that holds `s0001`, `s0002`, ….
         fractures: CSV file with the columns case (`s0001`) and vertebra.
+        numbered: keep vertebrae apart, as simulated fractures need: 100 + VerSe's number, 200 + it where fractured.
 
     Raises:
         InputError: no subject is there or has a mask, or a table can't be used.
@@ -49,7 +50,8 @@ def items(source: Path, *, fractures: Path | str | None = None) -> Found:
         elif not parts:
             no_mask.append(name)
         else:
-            label = MadeLabel(".nii.gz", partial(merge_parts, parts, table.get(name, frozenset()), image))
+            fractured = table.get(name, frozenset())
+            label = MadeLabel(".nii.gz", partial(label_from_parts, parts, fractured, numbered, image))
             found.append(Item(name, image, label, name, published.get(name)))
     if not found:
         raise InputError(f"{source}: no subject has ct.nii.gz and segmentations/vertebrae_*.nii.gz; unpack it whole")
@@ -58,7 +60,7 @@ def items(source: Path, *, fractures: Path | str | None = None) -> Found:
         *without("subjects", "ct.nii.gz", no_image),
         *fracture_warnings(table, [subject.name for subject in subjects], fractures is not None),
     )
-    return Found(tuple(found), warnings, LABELS)
+    return Found(tuple(found), warnings, labels_of(numbered))
 
 
 def _parts(folder: Path) -> dict[int, Path]:

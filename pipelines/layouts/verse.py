@@ -6,14 +6,14 @@ from pathlib import Path
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.layouts.folders import require, without
 from radseg.pipelines.layouts.item import Found, Item, MadeLabel
-from radseg.pipelines.layouts.vertebrae import LABELS, fracture_warnings, merge_numbered, read_fractures
+from radseg.pipelines.layouts.vertebrae import fracture_warnings, label_from_numbers, labels_of, read_fractures
 
 _IMAGE, _MASK = "_ct.nii.gz", "_seg-vert_msk.nii.gz"
 _PARTS = ("training", "validation", "test")
 
 
-def items(source: Path, *, fractures: Path | str | None = None) -> Found:
-    """CTs with vertebrae merged to 1, fractured ones to 2; a subject (`sub-verse014`) is a patient.
+def items(source: Path, *, fractures: Path | str | None = None, numbered: bool = False) -> Found:
+    """CTs with vertebrae merged to 1, fractured ones to 2, or numbered; a subject (`sub-verse014`) is a patient.
 
     Files are `rawdata/sub-X/sub-X[_…]_ct.nii.gz` and `derivatives/sub-X/sub-X[_…]_seg-vert_msk.nii.gz`
     (github.com/anjany/verse); "…" is `dir-ax`, `split-verse253` and the like.
@@ -22,6 +22,7 @@ def items(source: Path, *, fractures: Path | str | None = None) -> Found:
         source: the folder that holds `rawdata` and `derivatives`, or the one that holds the folders of the three parts
             (`dataset-01training`, `02_validation`, …), whose names are then the published split.
         fractures: CSV file with the columns case (a subject, or its file's name up to `_ct`) and vertebra.
+        numbered: keep vertebrae apart, as simulated fractures need: 100 + VerSe's number, 200 + it where fractured.
 
     Raises:
         InputError: the structure is missing, no CT has a mask, or the table of fractures can't be used.
@@ -47,9 +48,8 @@ def items(source: Path, *, fractures: Path | str | None = None) -> Found:
             masks.remove(mask)
             cases += [name, subject]
             fractured = table.get(name, frozenset()) | table.get(subject, frozenset())
-            found.append(
-                Item(name, image, MadeLabel(".nii.gz", partial(merge_numbered, mask, fractured)), subject, part)
-            )
+            label = MadeLabel(".nii.gz", partial(label_from_numbers, mask, fractured, numbered))
+            found.append(Item(name, image, label, subject, part))
     if not found:
         raise InputError(
             f"{source}: no CT (rawdata/sub-*/*{_IMAGE}) has a mask (derivatives/sub-*/*{_MASK}); "
@@ -60,7 +60,7 @@ def items(source: Path, *, fractures: Path | str | None = None) -> Found:
         *without("masks", "image", sorted(path.name for path in masks)),
         *fracture_warnings(table, cases, fractures is not None),
     )
-    return Found(tuple(found), warnings, LABELS)
+    return Found(tuple(found), warnings, labels_of(numbered))
 
 
 def _folders(source: Path) -> list[Path]:

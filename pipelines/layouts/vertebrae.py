@@ -1,4 +1,4 @@
-"""Labels of single vertebrae become what the spine bundle learns: 1 vertebra, 2 fractured vertebra."""
+"""Labels of single vertebrae become what the spine bundle learns: merged, or numbered for simulated fractures."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +19,14 @@ IDS: Mapping[str, int] = {
 }
 """Vertebrae and their numbers in VerSe; 26 (sacrum) and 27 (coccyx) are left out, as background."""
 LABELS = {"0": "background", "1": "vertebra", "2": "fractured vertebra"}
+"""Of the merged form."""
+INTACT, FRACTURED = 100, 200  # as in transforms/vertebrae/numbering.py, which needs seconds to import
+NUMBERED_LABELS = {
+    "0": "background",
+    **{str(INTACT + number): name for name, number in IDS.items()},
+    **{str(FRACTURED + number): f"{name}, fractured" for name, number in IDS.items()},
+}
+"""Of the numbered form, which `radseg.transforms.vertebrae` reads and the spine bundle merges by itself."""
 NO_FRACTURES = "no table of fractures was given: every vertebra has label 1, and a fracture can't be learnt from these"
 
 _NAMES = {number: name for name, number in IDS.items()}
@@ -55,8 +63,20 @@ def fracture_warnings(fractures: Mapping[str, object], cases: Sequence[str], giv
     )
 
 
-def merge_numbered(mask: Path, fractured: frozenset[int], output: Path) -> tuple[str, ...]:
-    """Write the merged form of a mask that holds VerSe's numbers, on its grid and with its header's geometry.
+def labels_of(numbered: bool) -> Mapping[str, str]:
+    """The labels of one of the two forms."""
+    return NUMBERED_LABELS if numbered else LABELS
+
+
+def _value(number: int, fractured: frozenset[int], numbered: bool) -> int:
+    """What stands for a vertebra."""
+    if numbered:
+        return number + (FRACTURED if number in fractured else INTACT)
+    return 2 if number in fractured else 1
+
+
+def label_from_numbers(mask: Path, fractured: frozenset[int], numbered: bool, output: Path) -> tuple[str, ...]:
+    """Write a mask that holds VerSe's numbers in one of the two forms, on its grid and with its header's geometry.
 
     Raises:
         InputError: the mask can't be read or holds other values.
@@ -69,16 +89,20 @@ def merge_numbered(mask: Path, fractured: frozenset[int], output: Path) -> tuple
         )
     numbers = volume.array.astype(np.uint8)
     table = np.zeros(_MOST + 1, np.uint8)
-    table[list(_NAMES)] = 1
-    table[list(fractured)] = 2
+    for number in _NAMES:
+        table[number] = _value(number, fractured, numbered)
     merged = table[numbers]
     write_mask(output, merged, volume.affine_ras, source=mask)
     present = np.bincount(numbers.ravel(), minlength=_MOST + 1) > 0
     return _notes(merged, [number for number in fractured if not present[number]])
 
 
-def merge_parts(parts: Mapping[int, Path], fractured: frozenset[int], image: Path, output: Path) -> tuple[str, ...]:
-    """Write the union of masks of one vertebra each, on the grid and with the header's geometry of the first.
+def label_from_parts(
+    parts: Mapping[int, Path], fractured: frozenset[int], numbered: bool, image: Path, output: Path
+) -> tuple[str, ...]:
+    """Write masks of one vertebra each as one, in one of the two forms, with the first one's grid and geometry.
+
+    Where two overlap, the greater value stays.
 
     Raises:
         InputError: a mask can't be read, or they don't lie on one grid.
@@ -93,9 +117,8 @@ def merge_parts(parts: Mapping[int, Path], fractured: frozenset[int], image: Pat
         if volume.array.shape != merged.shape or not np.allclose(volume.affine_ras, affine, atol=1e-2):
             raise InputError(f"{path}: lies on another grid than {first.name}; download the case again")
         inside = volume.array > 0
-        value = 2 if number in fractured else 1
-        np.maximum(merged, value, out=merged, where=inside)
-        if value == 2 and not inside.any():
+        np.maximum(merged, _value(number, fractured, numbered), out=merged, where=inside)
+        if number in fractured and not inside.any():
             absent.append(number)
     if merged is None or first is None:
         raise InputError(f"{image}: has no mask of a vertebra; download the case again")

@@ -8,10 +8,12 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.import_dataset import import_dataset
 from radseg.pipelines.layouts import layout_named
+from radseg.transforms.vertebrae import VertebraLabels
 
 Made = Callable[[str], Path]
 
@@ -111,6 +113,22 @@ def test_vertebrae_become_one_and_fractured_ones_two(made: Made, tmp_path: Path)
     assert _slabs(labels / "sub-verse012_dir-ax.nii.gz")[:3] == [1, 1, 2]
     assert _slabs(labels / "sub-verse014_split-verse253.nii.gz")[:3] == [1, 1, 1]
     assert _slabs(labels / "sub-verse014_split-verse254.nii.gz")[:3] == [2, 1, 1]
+
+
+def test_vertebrae_may_keep_their_numbers_for_simulated_fractures(made: Made, tmp_path: Path) -> None:
+    _import("verse", made("verse"), tmp_path, "sub-verse004,L1\n", numbered=True)
+    content = json.loads((tmp_path / "out" / "datalist.json").read_text())
+    assert (content["labels"]["120"], content["labels"]["220"]) == ("L1", "L1, fractured")
+    label = tmp_path / "out" / "labels" / "sub-verse004_dir-ax.nii.gz"
+    assert _slabs(label) == [119, 220, 128, 0, 0, 0, 0, 0]  # T12 L1 T13
+    read_by_the_bundle = VertebraLabels()(torch.from_numpy(np.asarray(nib.load(label).dataobj))[None])
+    assert read_by_the_bundle[0, 0, 0].tolist() == [1, 2, 1, 0, 0, 0, 0, 0]
+
+
+def test_parts_may_keep_their_numbers_too(made: Made, tmp_path: Path) -> None:
+    _import("totalsegmentator", made("totalsegmentator"), tmp_path, "s0003,L1\n", numbered=True)
+    assert _slabs(tmp_path / "out" / "labels" / "s0003.nii.gz") == [119, 220, 0, 0, 0, 0, 0, 0]
+    assert _slabs(tmp_path / "out" / "labels" / "s0002.nii.gz") == [119, 120, 0, 0, 0, 0, 0, 0]
 
 
 def test_a_merged_label_keeps_the_place_of_its_mask(made: Made, tmp_path: Path) -> None:
