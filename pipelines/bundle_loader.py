@@ -31,7 +31,7 @@ _NO_TARGET = re.compile(r"Cannot locate class or function path: '([^']+)'")
 RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "device", "series", "overwrite", "workers",
             "progress", "num_workers", "resume", "bundle_root", "storage", "output_type", "seg_type", "send_to",
             "deidentify", "cache_dir", "cache_limit_gb")  # fmt: skip
-_PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "deidentify")
+_PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "deidentify", "cache_dir")
 _SPECIAL_KEYS = ("_disabled_", "_requires_", "_mode_", "_desc_")
 
 

@@ -52,15 +52,10 @@ def cross_validate(
 
     Example: `radseg experiment cross-validate lung_ct --dataset_dir DATA --folds 5 --output OUT --max_epochs 50`
     """
-    options = {
-        "dataset_dir": dataset_dir,
-        "output_dir": output,
-        "folds": folds,
-        "by": by,
-        "seed": seed,
-        "device": device,
-    }
-    return _conduct("cross_validate", bundle, rest, None, only, quiet, trust_config=trust_config, **options)
+    return _conduct(
+        "cross_validate", bundle, rest, None, only, quiet, trust_config=trust_config, dataset_dir=dataset_dir,
+        output_dir=output, folds=folds, by=by, seed=seed, device=device,
+    )  # fmt: skip
 
 
 @experiment.command("ablate", context_settings=OVERRIDES)
@@ -86,15 +81,10 @@ def ablate(
 
     Example: `radseg experiment ablate spine --dataset_dir DATA --variants "full,no FFM" --output OUT`
     """
-    options = {
-        "dataset_dir": dataset_dir,
-        "output_dir": output,
-        "folds": folds,
-        "by": by,
-        "seed": seed,
-        "device": device,
-    }
-    return _conduct("ablate", bundle, rest, variants, only, quiet, trust_config=trust_config, **options)
+    return _conduct(
+        "ablate", bundle, rest, variants, only, quiet, trust_config=trust_config, dataset_dir=dataset_dir,
+        output_dir=output, folds=folds, by=by, seed=seed, device=device,
+    )  # fmt: skip
 
 
 @experiment.command("compare", context_settings=OVERRIDES)
@@ -120,15 +110,10 @@ def compare(
 
     Example: `radseg experiment compare pelvis_xray --dataset_dir DATA --folds 5 --output OUT`
     """
-    options = {
-        "dataset_dir": dataset_dir,
-        "output_dir": output,
-        "folds": folds,
-        "by": by,
-        "seed": seed,
-        "device": device,
-    }
-    return _conduct("compare", bundle, rest, variants, only, quiet, trust_config=trust_config, **options)
+    return _conduct(
+        "compare", bundle, rest, variants, only, quiet, trust_config=trust_config, dataset_dir=dataset_dir,
+        output_dir=output, folds=folds, by=by, seed=seed, device=device,
+    )  # fmt: skip
 
 
 @experiment.command("search", context_settings=OVERRIDES)
