@@ -83,6 +83,9 @@ def data_import(
     patients: Annotated[
         Path | None, typer.Option(help="folder-of-pairs: CSV of image,patient, or CSV:COLUMN:COLUMN.")
     ] = None,
+    label_map: Annotated[
+        Path | None, typer.Option(help="folder-of-pairs: CSV of value,label; NIfTI masks get these labels.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="covid-radiography: such as COVID,Normal.")] = None,
     fractures: Annotated[
         Path | None, typer.Option(help="verse, totalsegmentator: CSV of case,vertebra; these get label 2.")
@@ -102,7 +105,7 @@ def data_import(
 
     of_layout: dict[str, Any] = {
         "images": images, "labels": labels, "label_suffix": label_suffix, "patient_pattern": patient_pattern,
-        "patients": patients, "classes": classes, "fractures": fractures, "numbered": numbered,
+        "patients": patients, "label_map": label_map, "classes": classes, "fractures": fractures, "numbered": numbered,
     }  # fmt: skip
     report = import_dataset(
         layout, source, output, split=split, ratios=ratios, folds=folds, seed=seed, copy=copy, overwrite=overwrite,

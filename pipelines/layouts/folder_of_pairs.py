@@ -7,6 +7,7 @@ from pathlib import Path
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.layouts.folders import images_by_stem, listed, pair, require
 from radseg.pipelines.layouts.item import Found, Item
+from radseg.pipelines.layouts.relabel import read_label_map, relabelled
 from radseg.pipelines.layouts.tables import read_rows
 
 
@@ -18,6 +19,7 @@ def items(
     label_suffix: str = "",
     patient_pattern: str | None = None,
     patients: Path | str | None = None,
+    label_map: Path | str | None = None,
 ) -> Found:
     """Images and masks of the same relative stem, in any format that can be read.
 
@@ -30,9 +32,11 @@ def items(
             group, else the whole match is the patient. Without it and `patients`, each image is its own.
         patients: CSV file with the columns image and patient; image is a file name, a stem, or either with its folder.
             Other names of the two columns follow the file's: `volumes.csv:slice:volume`.
+        label_map: CSV file with the columns value and label: NIfTI masks are written anew with these labels, all other
+            values background.
 
     Raises:
-        InputError: a folder is missing, no image has a mask, or the pattern or the CSV can't be used.
+        InputError: a folder is missing, no image has a mask, or the pattern or a CSV can't be used.
     """
     require(source, images, labels)
     pairs, warnings = pair(
@@ -53,9 +57,12 @@ def items(
     if unknown and patient_of is not _none_known:
         told = f"{len(unknown)} images have no patient by {patients or patient_pattern} and count as a patient each"
         warnings = (*warnings, f"{told}: {listed(unknown)}")
-    return Found(
-        tuple(Item(Path(stem).name, image, mask, known[stem] or stem) for stem, image, mask in pairs), warnings
+    table = None if label_map is None else read_label_map(label_map)
+    items = (
+        Item(Path(stem).name, image, mask if table is None else relabelled(mask, table), known[stem] or stem)
+        for stem, image, mask in pairs
     )
+    return Found(tuple(items), warnings)
 
 
 def _none_known(stem: str, image: Path) -> str | None:

@@ -151,3 +151,12 @@ def made(tmp_path: Path) -> Callable[[str], Path]:
         return folder
 
     return make
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    """Two CTs and masks of the values 0, 3, 27 and 28, each in a slab."""
+    for number in range(2):
+        ct(tmp_path / "pairs" / "images" / f"{number}.nii.gz", number)
+        nifti(tmp_path / "pairs" / "masks" / f"{number}.nii.gz", blocks(0, 3, 27, 28))
+    return tmp_path / "pairs"

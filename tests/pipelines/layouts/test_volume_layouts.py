@@ -131,6 +131,37 @@ def test_parts_may_keep_their_numbers_too(made: Made, tmp_path: Path) -> None:
     assert _slabs(tmp_path / "out" / "labels" / "s0002.nii.gz") == [119, 120, 0, 0, 0, 0, 0, 0]
 
 
+def test_masks_of_volumes_get_the_labels_of_a_table(volumes: Path, tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("value,label\n27,124\n28,123\n")
+    report = _import("folder-of-pairs", volumes, tmp_path, label_map=tmp_path / "map.csv", folds=2, ratios="100/0")
+    assert sum(report.images.values()) == 2
+    mask = nib.load(tmp_path / "out" / "labels" / "1.nii.gz")
+    assert np.asarray(mask.dataobj)[0, 0].tolist() == [0, 0, 124, 123, 0, 0, 0, 0]
+    assert np.array_equal(mask.affine, nib.load(volumes / "masks" / "1.nii.gz").affine)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("value,name\n1,x\n", "no column 'label'"),
+        ("value,label\n1,x\n", "label 'x' isn't a whole number"),
+        ("value,label\n300,1\n", "value '300' isn't a whole number from 0 to 255"),
+        ("value,label\n1,1\n1,2\n", "value 1 has two labels"),
+    ],
+)
+def test_a_table_of_labels_that_makes_no_sense_is_told(volumes: Path, tmp_path: Path, table: str, message: str) -> None:
+    (tmp_path / "map.csv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        _import("folder-of-pairs", volumes, tmp_path, label_map=tmp_path / "map.csv")
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_keep_their_values(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text("value,label\n1,2\n")
+    with pytest.raises(InputError, match="only NIfTI masks can be given other labels"):
+        _import("folder-of-pairs", made("folder-of-pairs"), tmp_path, label_map=tmp_path / "map.csv")
+
+
 def test_a_merged_label_keeps_the_place_of_its_mask(made: Made, tmp_path: Path) -> None:
     source = made("verse")
     report = _import("verse", source, tmp_path)
