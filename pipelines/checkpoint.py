@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol
 import torch
 from ignite.engine import Engine, Events
 
-from radseg.pipelines.distributed import from_first, gathered, highest, rank, world_size
+from radseg.pipelines.distributed import from_first, gathered, highest, rank, settle, world_size
 from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError
 from radseg.pipelines.fingerprint import fingerprint
 from radseg.pipelines.io.store.destination import Destination
@@ -126,6 +126,7 @@ class Checkpoint:
             self._leave(self.stop.number)
 
     def _leave(self, number: int) -> NoReturn:
+        settle()
         self.stop.leave(number, f"{self.destination}/last.pt has it all: resume goes on from there")
 
     def _save(self, engine: Engine) -> None:

@@ -80,10 +80,24 @@ def join(device: torch.device) -> None:
 
 
 def leave() -> None:
-    """Ends what `join` began."""
+    """Ends what `join` began, when all have come this far."""
     if dist.is_initialized():
+        settle()
         dist.destroy_process_group()
     _STORE.clear()
+
+
+def settle() -> None:
+    """Waits for all processes, and for gloo's threads to have freed the tensors of what was exchanged before.
+
+    They free them after an exchange has ended, and need Python to do so: a process that leaves Python in that moment is
+    aborted. A barrier has no tensor, and can't begin while one is being freed.
+    """
+    if world_size() > 1:
+        group: Any = dist.group.WORLD
+        gloo = group._get_backend(torch.device("cpu"))  # dist.barrier would take NCCL's where there is one
+        for _ in range(2):
+            gloo.barrier().wait()
 
 
 def parallel(network: torch.nn.Module, device: torch.device) -> DistributedDataParallel:

@@ -31,7 +31,9 @@ def without_folders(text: str, case: Case) -> str:
 
 def as_zipped(text: str, case: Case) -> str:
     """A text that calls what was unpacked of a zip by its path inside the zip."""
-    return text if case.unpacked is None else text.replace(str(case.unpacked.path), with_urls(case.source))
+    if case.unpacked is None or case.source.is_relative_to(case.unpacked.path):  # that was downloaded, not unpacked
+        return text
+    return text.replace(str(case.unpacked.path), with_urls(case.source))
 
 
 def files_of(source: Path) -> list[Path]:
