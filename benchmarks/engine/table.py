@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parents[1] / "README.md"
+from readme_tables import README, markdown, put_between
+
 START, END = "<!-- engine: made by `python benchmarks/engine` -->", "<!-- engine: end -->"
 COLUMNS = (
     "job s",
@@ -28,11 +29,7 @@ def write_table(result: Mapping[str, Any], readme: Path = README) -> None:
     Raises:
         ValueError: the markers aren't there.
     """
-    before, marker, rest = readme.read_text().partition(START)
-    _, end_marker, after = rest.partition(END)
-    if not marker or not end_marker:
-        raise ValueError(f"{readme}: the markers {START} and {END} aren't there")
-    readme.write_text(f"{before}{START}\n{tables(result)}\n{END}{after}")
+    put_between(START, END, tables(result), readme)
 
 
 def tables(result: Mapping[str, Any]) -> str:
@@ -51,7 +48,7 @@ def tables(result: Mapping[str, Any]) -> str:
 
 
 def _job(bundle: str, sides: Mapping[str, Any]) -> str:
-    return _markdown([bundle, *COLUMNS], [[name, *_cells(found)] for name, found in sides.items()])
+    return markdown([bundle, *COLUMNS], [[name, *_cells(found)] for name, found in sides.items()])
 
 
 def _cells(found: Mapping[str, Any]) -> list[str]:
@@ -85,9 +82,4 @@ def _growth(bundle: str, grown: Mapping[str, Any]) -> str:
         rows.append([count, *cells])
     heads = [f"{bundle}, slices", *[head for name in names for head in (f"{name}, s", "GB")]]
     note = f"Growth ({grown['image']}); — didn't fit into the memory of this machine:"
-    return f"{note}\n\n{_markdown(heads, rows)}"
-
-
-def _markdown(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{note}\n\n{markdown(heads, rows)}"

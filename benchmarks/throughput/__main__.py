@@ -23,10 +23,10 @@ sys.path.append(str(Path(__file__).parents[1] / "engine"))
 from cases import TIMES, make_cases
 from measure import run
 from provenance import memory_gb, provenance
+from readme_tables import README, markdown, put_between
 
 HERE = Path(__file__).parent
 RESULT = HERE.parent / "results" / "throughput_cpu.json"
-README = HERE.parent / "README.md"
 CACHE = HERE.parents[1] / "runs" / "bench"
 START, END = "<!-- throughput: made by `python benchmarks/throughput` -->", "<!-- throughput: end -->"
 SIDES: dict[str, dict[str, Any]] = {
@@ -115,18 +115,13 @@ def tables(result: Mapping[str, Any]) -> str:
     parts = [f"{head}."]
     for size, sides in result["sizes"].items():
         rows = [[name, *(str(found[key]) for key in COLUMNS.values())] for name, found in sides.items()]
-        lines = [[size, *COLUMNS], ["---"] * (len(COLUMNS) + 1), *rows]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        parts.append(markdown([size, *COLUMNS], rows))
     return "\n\n".join(parts)
 
 
 def write_tables(result: Mapping[str, Any], readme: Path = README) -> None:
     """Puts the tables between their markers. Raises ValueError when the markers aren't there."""
-    before, marker, rest = readme.read_text().partition(START)
-    _, end_marker, after = rest.partition(END)
-    if not marker or not end_marker:
-        raise ValueError(f"{readme}: the markers {START} and {END} aren't there")
-    readme.write_text(f"{before}{START}\n{tables(result)}\n{END}{after}")
+    put_between(START, END, tables(result), readme)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-README = Path(__file__).parents[1] / "README.md"
+from readme_tables import README, markdown, put_between
+
 START, END = "<!-- training: made by `python benchmarks/training` -->", "<!-- training: end -->"
 SIDES = {"zoo": "model zoo's way", "radseg": "radseg, amp"}
 UNIT = {"spine": "windows", "lung_ct": "slices"}
@@ -22,12 +23,12 @@ def tables(result: Mapping[str, Any]) -> str:
     parts = [head]
     for bundle, job in result["jobs"].items():
         rows = [[SIDES[side], *_cells(found)] for side, found in job["sides"].items()]
-        parts.append(_markdown([f"{bundle} ({job['images']})", f"{UNIT[bundle]}/s", *COLUMNS], rows))
+        parts.append(markdown([f"{bundle} ({job['images']})", f"{UNIT[bundle]}/s", *COLUMNS], rows))
     starts = [
         [bundle, *(f"{seconds:.2f}" for seconds in job["start"].values())] for bundle, job in result["jobs"].items()
     ]
     heads = [f"{name}, s" for name in next(iter(result["jobs"].values()))["start"]]
-    parts.append(_markdown(["training set ready", *heads], starts))
+    parts.append(markdown(["training set ready", *heads], starts))
     return "\n\n".join(parts)
 
 
@@ -53,13 +54,4 @@ def write_tables(result: Mapping[str, Any], readme: Path = README) -> None:
     Raises:
         ValueError: the markers aren't there.
     """
-    before, marker, rest = readme.read_text().partition(START)
-    _, end_marker, after = rest.partition(END)
-    if not marker or not end_marker:
-        raise ValueError(f"{readme}: the markers {START} and {END} aren't there")
-    readme.write_text(f"{before}{START}\n{tables(result)}\n{END}{after}")
-
-
-def _markdown(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    put_between(START, END, tables(result), readme)
