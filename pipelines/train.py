@@ -14,11 +14,11 @@ from monai.bundle import ConfigWorkflow
 from monai.bundle.utils import merge_kv
 
 from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json, run_workflow
-from radseg.pipelines.checkpoint import Checkpoint
-from radseg.pipelines.distributed import from_first, gathered, launched, one_voice, rank, world_size
 from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.io.store.destination import Destination
-from radseg.pipelines.stop_request import StopRequest
+from radseg.pipelines.training.checkpoint import Checkpoint
+from radseg.pipelines.training.distributed import from_first, gathered, launched, one_voice, rank, world_size
+from radseg.pipelines.training.stop_request import StopRequest
 
 _logger = logging.getLogger("radseg.training")
 # a config is text: this is how the caller's function reaches the training that the config starts

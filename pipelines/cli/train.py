@@ -46,8 +46,8 @@ def train(
 
     Example: `radseg train spine --dataset_dir DATA --output runs/spine --max_epochs 50`
     """
-    from radseg.pipelines.distributed import speaks
     from radseg.pipelines.train import train as run
+    from radseg.pipelines.training.distributed import speaks
 
     overrides = with_paths(rest, dataset_dir=dataset_dir, output_dir=output)
     options = {"device": device, "resume": resume, "overwrite": overwrite, "progress": not quiet}

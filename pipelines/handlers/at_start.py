@@ -5,7 +5,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from radseg.pipelines.distributed import rank
+from radseg.pipelines.training.distributed import rank
 
 
 class AtStart:

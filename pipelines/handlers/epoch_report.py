@@ -8,7 +8,7 @@ from ignite.engine import Engine, Events
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from radseg.pipelines.console import bars_shown, console
-from radseg.pipelines.distributed import rank
+from radseg.pipelines.training.distributed import rank
 
 _logger = logging.getLogger("radseg.training")
 

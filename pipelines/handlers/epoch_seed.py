@@ -3,8 +3,8 @@
 from ignite.engine import Engine, Events
 from monai.utils import set_determinism
 
-from radseg.pipelines.distributed import rank
-from radseg.pipelines.epoch_dataset import EpochDataset
+from radseg.pipelines.training.distributed import rank
+from radseg.pipelines.training.epoch_dataset import EpochDataset
 
 
 class EpochSeed:

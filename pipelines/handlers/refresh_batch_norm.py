@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from radseg.pipelines.distributed import average_
+from radseg.pipelines.training.distributed import average_
 
 
 class RefreshBatchNorm:

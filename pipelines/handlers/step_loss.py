@@ -7,9 +7,9 @@ from monai.data import DataLoader
 from monai.engines.utils import IterationEvents
 from torch.nn.parallel import DistributedDataParallel
 
-from radseg.pipelines.distributed import gathered, total
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.shard_sampler import ShardSampler
+from radseg.pipelines.training.distributed import gathered, total
+from radseg.pipelines.training.shard_sampler import ShardSampler
 
 
 class StepLoss:

@@ -11,8 +11,8 @@ from monai.networks import one_hot
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from radseg.pipelines.distributed import average_, total, world_size
 from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.training.distributed import average_, total, world_size
 
 # a drawn mask holds these instead of 0 and 1, which no sigmoid reaches: to be exact would give it away
 ABSENT, PRESENT = 0.01, 0.99

@@ -10,13 +10,13 @@ from typing import Any, NoReturn, Protocol
 import torch
 from ignite.engine import Engine, Events
 
-from radseg.pipelines.distributed import from_first, gathered, highest, rank, settle, world_size
 from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError
 from radseg.pipelines.fingerprint import fingerprint
 from radseg.pipelines.io.store.destination import Destination
-from radseg.pipelines.random_state import put_random_state, take_random_state
-from radseg.pipelines.shard_sampler import ShardSampler
-from radseg.pipelines.stop_request import StopRequest
+from radseg.pipelines.training.distributed import from_first, gathered, highest, rank, settle, world_size
+from radseg.pipelines.training.random_state import put_random_state, take_random_state
+from radseg.pipelines.training.shard_sampler import ShardSampler
+from radseg.pipelines.training.stop_request import StopRequest
 from radseg.pipelines.weights import save_weights, write_atomically
 
 _logger = logging.getLogger("radseg.training")

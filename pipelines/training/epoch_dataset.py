@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import check_labels
 from radseg.pipelines.errors import InputError, radseg_cause
-from radseg.pipelines.prepared_cache import PreparedCache
+from radseg.pipelines.training.prepared_cache import PreparedCache
 
 _logger = logging.getLogger("radseg.training")
 

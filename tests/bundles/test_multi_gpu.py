@@ -121,7 +121,7 @@ def test_when_one_process_fails_all_end_and_one_line_says_why(
     script.write_text(
         "import os\n"
         "from radseg.pipelines.errors import InputError\n"
-        "from radseg.pipelines.epoch_dataset import EpochDataset\n"
+        "from radseg.pipelines.training.epoch_dataset import EpochDataset\n"
         "take = EpochDataset.__getitem__\n"
         "def broken(self, index):\n"
         "    if os.environ['RANK'] == '1' and self.epoch == 1:\n"

@@ -3,8 +3,8 @@
 import torch
 from ignite.engine import Engine, Events
 
-from radseg.pipelines.epoch_dataset import EpochDataset
 from radseg.pipelines.handlers import AtStart, EpochSeed, RefreshBatchNorm
+from radseg.pipelines.training.epoch_dataset import EpochDataset
 
 
 def _draws(start: int, epochs: int) -> list[float]:

@@ -10,10 +10,10 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from radseg.pipelines.epoch_dataset import EpochDataset
 from radseg.pipelines.errors import ConfigError, InputError, RadsegError, WeightsError
 from radseg.pipelines.handlers import StepLoss
 from radseg.pipelines.train import prepare_output, train
+from radseg.pipelines.training.epoch_dataset import EpochDataset
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from radseg.networks.comparison import SpineGANDiscriminator
-from radseg.pipelines.adversarial import AdversarialSegmentationTrainer
+from radseg.pipelines.training.adversarial import AdversarialSegmentationTrainer
 
 
 def segmenter() -> nn.Module:

@@ -12,11 +12,11 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.utils.data import Dataset
 
-from radseg.pipelines.distributed import parallel, rank, world_size
 from radseg.pipelines.engine import AutocastInferer
-from radseg.pipelines.epoch_dataset import EpochDataset
 from radseg.pipelines.handlers import EpochSeed, RefreshBatchNorm, StepLoss
-from radseg.pipelines.shard_sampler import ShardSampler
+from radseg.pipelines.training.distributed import parallel, rank, world_size
+from radseg.pipelines.training.epoch_dataset import EpochDataset
+from radseg.pipelines.training.shard_sampler import ShardSampler
 
 CPU = torch.device("cpu")
 

@@ -14,9 +14,9 @@ def scenarios(rank: int) -> dict[str, Any]:
     from monai.metrics import DiceMetric
     from toy_training import Images, toy_training
 
-    from radseg.pipelines import distributed
     from radseg.pipelines.errors import RadsegError
-    from radseg.pipelines.shard_sampler import ValidationShard
+    from radseg.pipelines.training import distributed
+    from radseg.pipelines.training.shard_sampler import ValidationShard
 
     def run(**settings: Any) -> dict[str, Any]:
         toy = toy_training(**settings)
@@ -54,7 +54,7 @@ def _work(rank: int, port: int, folder: str) -> None:
     import warnings
 
     warnings.simplefilter("ignore")
-    from radseg.pipelines import distributed
+    from radseg.pipelines.training import distributed
 
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2",

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 
-from radseg.pipelines.checkpoint import Checkpoint
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.experiments import child, runs
 from radseg.pipelines.experiments.child import run_in_child
 from radseg.pipelines.experiments.results import Row
 from radseg.pipelines.experiments.runs import Job, fail, notes_on, read_run, run
+from radseg.pipelines.training.checkpoint import Checkpoint
 
 SAMPLES = Path(__file__).parents[3] / "sample_data"
 ROW = {"case": "a", "label": "lung", "metrics": {"dice": 0.5, "hd95_mm": None}}

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 import radseg.bundles
 from radseg.networks.comparison import SpineGANDiscriminator, SpineGANGenerator
-from radseg.pipelines.adversarial import LOSSES, shares
 from radseg.pipelines.engine import AutocastInferer
 from radseg.pipelines.errors import WeightsError
 from radseg.pipelines.train import train
+from radseg.pipelines.training.adversarial import LOSSES, shares
 
 NARROW = [4, 8, 16]
 
@@ -199,7 +199,7 @@ def test_negative_settings_are_refused(wrong: dict[str, float]) -> None:
 
 @pytest.mark.long
 def test_two_processes_hold_one_discriminator(tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "support" / "adversarial_process.py"
+    script = Path(__file__).parents[2] / "support" / "adversarial_process.py"
     processes = [subprocess.Popen([sys.executable, script, tmp_path, str(rank)]) for rank in range(2)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
@@ -211,7 +211,7 @@ def test_two_processes_hold_one_discriminator(tmp_path: Path) -> None:
 # the spine bundle
 
 ADVERSARIAL = {
-    "_target_": "radseg.pipelines.adversarial.AdversarialSegmentationTrainer",
+    "_target_": "radseg.pipelines.training.adversarial.AdversarialSegmentationTrainer",
     "discriminator": {
         "_target_": "radseg.networks.comparison.SpineGANDiscriminator",
         "spatial_dims": "@spatial_dims",
@@ -296,7 +296,7 @@ def test_resumed_in_mid_epoch_equals_uninterrupted(
         return shares(logits, label)
 
     with monkeypatch.context() as patch:
-        patch.setattr("radseg.pipelines.adversarial.shares", until_stopped)
+        patch.setattr("radseg.pipelines.training.adversarial.shares", until_stopped)
         with pytest.raises(SystemExit, match="143"):
             oppose(tmp_path)
     assert len(Run(tmp_path).last["losses"]) == 6

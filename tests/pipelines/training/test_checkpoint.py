@@ -7,8 +7,8 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from radseg.pipelines.checkpoint import Checkpoint
 from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.training.checkpoint import Checkpoint
 
 
 def _trained(

@@ -8,8 +8,8 @@ from monai.metrics import DiceMetric
 from toy_training import Images, toy_training
 from two_processes import in_two_processes
 
-from radseg.pipelines import distributed
 from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.training import distributed
 
 Both = list[dict[str, Any]]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from monai.transforms import Compose, RandGaussianNoised, RandSpatialCropd
 
-from radseg.pipelines.epoch_dataset import EpochDataset
 from radseg.pipelines.errors import InputError
+from radseg.pipelines.training.epoch_dataset import EpochDataset
 
 ITEMS = [{"image": float(number), "label": 0.0} for number in range(3)]
 

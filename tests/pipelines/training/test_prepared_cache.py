@@ -17,9 +17,9 @@ import torch
 from monai.transforms import Compose
 
 from radseg.pipelines.bundle_loader import load_workflow
-from radseg.pipelines.epoch_dataset import EpochDataset
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.prepared_cache import PreparedCache
+from radseg.pipelines.training.epoch_dataset import EpochDataset
+from radseg.pipelines.training.prepared_cache import PreparedCache
 from radseg.transforms import WindowHUd
 
 LIMIT_BYTES = 1_000_000_000

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from radseg.pipelines.errors import WeightsError
-from radseg.pipelines.shard_sampler import ShardSampler, ValidationShard
+from radseg.pipelines.training.shard_sampler import ShardSampler, ValidationShard
 
 sizes = st.tuples(st.integers(1, 60), st.integers(1, 5), st.integers(1, 5))
 

@@ -16,12 +16,12 @@ from monai.handlers import EarlyStopHandler, LrScheduleHandler, MeanDice, Valida
 from monai.transforms import Compose, RandGaussianNoised
 from toy_training import CPU, Images, Network
 
-from radseg.pipelines.checkpoint import Checkpoint
-from radseg.pipelines.epoch_dataset import EpochDataset
 from radseg.pipelines.errors import WeightsError
 from radseg.pipelines.handlers import EpochReport, EpochSeed, RefreshBatchNorm, StepLoss
-from radseg.pipelines.shard_sampler import ShardSampler
 from radseg.pipelines.train import run_training
+from radseg.pipelines.training.checkpoint import Checkpoint
+from radseg.pipelines.training.epoch_dataset import EpochDataset
+from radseg.pipelines.training.shard_sampler import ShardSampler
 
 EPOCHS, STEPS = 3, 5
 Hook = Callable[[str, Engine], None]
