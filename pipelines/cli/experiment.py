@@ -25,6 +25,7 @@ experiment = typer.Typer(
 Output = Annotated[str | None, typer.Option("--output", "--output_dir", "-o", help="Folder for the results.")]
 Folds = Annotated[int, typer.Option(min=1, help="1: the datalist's own training, validation and test.")]
 By = Annotated[str, typer.Option(help="patient; image as in the papers, which leaks and is said to.")]
+Choose = Annotated[str, typer.Option(help="Weights: the best epoch's on the validation fold, or the last epoch's.")]
 Only = Annotated[str | None, typer.Option(help="Folds to run now, such as 0,1.")]
 Variants = Annotated[str | None, typer.Option(help='Such as "full,no FFM"; the baseline always runs.')]
 Seed = Annotated[int, typer.Option(help="Of folds and training.")]
@@ -39,6 +40,7 @@ def cross_validate(
     output: Output = None,
     folds: Folds = 5,
     by: By = "patient",
+    choose: Choose = "validation",
     only: Only = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -54,7 +56,7 @@ def cross_validate(
     """
     return _conduct(
         "cross_validate", bundle, rest, None, only, quiet, trust_config=trust_config, dataset_dir=dataset_dir,
-        output_dir=output, folds=folds, by=by, seed=seed, device=device,
+        output_dir=output, folds=folds, by=by, choose=choose, seed=seed, device=device,
     )  # fmt: skip
 
 
@@ -68,6 +70,7 @@ def ablate(
     output: Output = None,
     folds: Folds = 5,
     by: By = "patient",
+    choose: Choose = "validation",
     only: Only = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -83,7 +86,7 @@ def ablate(
     """
     return _conduct(
         "ablate", bundle, rest, variants, only, quiet, trust_config=trust_config, dataset_dir=dataset_dir,
-        output_dir=output, folds=folds, by=by, seed=seed, device=device,
+        output_dir=output, folds=folds, by=by, choose=choose, seed=seed, device=device,
     )  # fmt: skip
 
 
@@ -97,6 +100,7 @@ def compare(
     output: Output = None,
     folds: Folds = 5,
     by: By = "patient",
+    choose: Choose = "validation",
     only: Only = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -112,7 +116,7 @@ def compare(
     """
     return _conduct(
         "compare", bundle, rest, variants, only, quiet, trust_config=trust_config, dataset_dir=dataset_dir,
-        output_dir=output, folds=folds, by=by, seed=seed, device=device,
+        output_dir=output, folds=folds, by=by, choose=choose, seed=seed, device=device,
     )  # fmt: skip
 
 

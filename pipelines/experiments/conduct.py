@@ -21,6 +21,7 @@ from radseg.pipelines.experiments.identity import (
     dataset_sha256,
     held_alone,
     recorded,
+    weights_of,
     write_identity,
 )
 from radseg.pipelines.experiments.machine import commit, describe_machine
@@ -32,6 +33,7 @@ from radseg.pipelines.experiments.worst_cases import save_worst_cases
 from radseg.pipelines.io.store.url import absolute, child, is_remote
 
 _OURS = ("bundle_root", "fold", "folds", "split", "resume", "overwrite", "progress")
+_AT_THE_END = 1_000_000  # epochs between validations: more than there are, so that only the last is validated
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Options:
         output_dir: folder of the results; `runs/<bundle>/<experiment>` when not given.
         folds: how many, see `write_folds`; 1 is the datalist's own training, validation and test.
         by: `patient` or `image`.
+        choose: the weights that a run keeps: those of the best epoch on the `validation` fold, or of the `last` epoch.
         only: the folds to run now; all when not given.
         seed: of folds and training.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -56,6 +59,7 @@ class Options:
     output_dir: str | Path | None = None
     folds: int = 5
     by: str = "patient"
+    choose: str = "validation"
     only: Sequence[int] | None = None
     seed: int = 0
     device: str = "auto"
@@ -122,12 +126,13 @@ def conduct(
         "dataset": dataset,
         "folds": options.folds,
         "by": options.by,
+        "choose": options.choose,
         "seed": options.seed,
-        "overrides": recorded(overrides),
+        "overrides": recorded(overrides, options.folds),
     }
     with held_alone(output_dir, wait=True):
         identity = check_identity(output_dir, settings, chosen.variants)
-        folds = write_folds(datalist, dataset_dir, output_dir, options.folds, options.by, options.seed)
+        folds = write_folds(datalist, dataset_dir, output_dir, options.folds, options.by, options.seed, options.choose)
         write_identity(output_dir, identity)
     experiment = _Experiment(
         name, root, plan, options, overrides, output_dir, dataset_dir, folds, dataset, tuple(chosen.variants)
@@ -164,10 +169,16 @@ def _check_overrides(root: Path, plan: Plan, options: Options, overrides: Mappin
     for key in overrides:
         if top_key(key) in _OURS:
             raise ConfigError(f"--{key} is set by the experiment for each run; leave it out")
+    overrides = {**overrides, **_forced(options)}
     for config in ("train", "evaluate"):
         load_workflow(root, config, overrides_for(config, root, overrides), options.trust_config)
         for variant in plan.variants.values():  # the bundle's own, trusted as its configs are
             load_workflow(root, config, overrides_for(config, root, {**overrides, **variant}), trust_config=True)
+
+
+def _forced(options: Options) -> dict[str, Any]:
+    """Overrides that an option stands for."""
+    return {"val_interval": _AT_THE_END} if options.choose == "last" else {}
 
 
 def _folds_to_run(options: Options) -> list[int]:
@@ -187,6 +198,9 @@ def _job(experiment: _Experiment, variant: str, fold: int) -> Job:
         **experiment.overrides,
         **experiment.plan.variants[variant],
     }
+    changes |= _forced(experiment.options)
+    if changes.get("weights") is not None:
+        changes["weights"] = weights_of(changes["weights"], fold)
     return Job(
         bundle=str(experiment.root),
         variant=variant,
@@ -233,7 +247,7 @@ def _gathered(experiment: _Experiment) -> Results:
             said=folds.said,
         ),
         seed=options.seed,
-        overrides=recorded(experiment.overrides),
+        overrides=recorded(experiment.overrides, options.folds),
         baseline=experiment.plan.baseline,
         labels=tuple(dict.fromkeys(row.label for row in rows)),
         paper=experiment.plan.paper,

@@ -15,6 +15,7 @@ from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.splits import fold_groups, split_groups
 
 BY = ("patient", "image")
+CHOOSE = ("validation", "last")
 _VALIDATION = (80, 20)  # training and validation of two folds, where no third is left to validate
 _LEAK = (
     "split by image: images of one patient may lie on both sides ({known}), a leak as in the papers; "
@@ -54,8 +55,12 @@ def write_folds(
     folds: int = 5,
     by: str = "patient",
     seed: int = 0,
+    choose: str = "validation",
 ) -> Folds:
     """Writes `output_dir/folds/fold_<K>.json`: test is fold K, validation fold K + 1, training the rest.
+
+    Where the last epoch's weights are taken, nothing needs validating: training is all but fold K, and validation,
+    which a training must have, is fold K too.
 
     Dealt out are the items of `training` and `validation`; those of `test` stay out, for a last score that nothing was
     chosen by. By patient, items that carry a "fold" keep it if the numbers fit `folds`. The items of patients marked
@@ -69,13 +74,16 @@ def write_folds(
         folds: how many.
         by: `patient` keeps a patient on one side; `image` deals single images, as the papers did.
         seed: of the dealing.
+        choose: which epoch's weights a run keeps, one of `CHOOSE`.
 
     Raises:
         InputError: the datalist can't be used, a patient or label is missing, or there are too few patients.
-        ConfigError: unknown `by`, no folds, or the folder can't be written.
+        ConfigError: unknown `by` or `choose`, no folds, or the folder can't be written.
     """
     if by not in BY:
         raise ConfigError(f"by {by!r} is unknown; there are {', '.join(BY)}")
+    if choose not in CHOOSE:
+        raise ConfigError(f"choose {choose!r} is unknown; there are {', '.join(CHOOSE)}")
     if folds < 1:
         raise ConfigError(f"{folds} folds: give at least 2, or 1 for the datalist's own training, validation and test")
     with urls_in_errors():
@@ -90,7 +98,7 @@ def write_folds(
         if by == "image":
             raise ConfigError("1 fold is the datalist's own split: nothing is dealt by image; leave out --by")
     else:
-        lists, how = _dealt(pool, folds, by, seed, str(datalist))
+        lists, how = _dealt(pool, folds, by, seed, str(datalist), choose)
         if content["test"]:
             how += f"; the {len(content['test'])} items of the datalist's test list are left out"
     leak = _leak(lists, by, content)
@@ -139,7 +147,7 @@ def _check(pool: Sequence[Item], datalist: Path | str, needs_patient: bool) -> N
 
 
 def _dealt(
-    pool: Sequence[Item], folds: int, by: str, seed: int, datalist: str
+    pool: Sequence[Item], folds: int, by: str, seed: int, datalist: str, choose: str
 ) -> tuple[list[dict[str, list[Item]]], str]:
     """The three lists of each fold, and how they were made."""
     helping = {item["patient"] for item in pool if item.get("always_train") and "patient" in item}
@@ -149,14 +157,15 @@ def _dealt(
     for item, name, helps in zip(pool, names, always, strict=True):
         if not helps:
             groups[name].append(item)
-    needed = max(folds, 2 if any(always) else 3)  # each side of each fold needs one; helpers fill training
-    if len(groups) < needed:
-        raise InputError(_too_few(datalist, by, len(groups), folds, any(always)))
+    validates = choose == "validation"
+    least = (3 if validates else 2) - any(always)  # each side of each fold needs one; helpers fill training
+    if len(groups) < max(folds, least):
+        raise InputError(_too_few(datalist, by, len(groups), folds, least))
     fold_of, how = _folds(groups, folds, by, seed)
     lists = []
     for number in range(folds):
-        side = {group: _side(fold, number, folds) for group, fold in fold_of.items()}
-        if folds == 2:
+        side = {group: _side(fold, number, folds, validates) for group, fold in fold_of.items()}
+        if folds == 2 and validates:
             rest = {group: len(groups[group]) for group in groups if side[group] != "test"}
             if len(rest) == 1 and not any(always):
                 raise InputError(f"{datalist}: 2 folds leave 1 {by} to train and validate with; ask for --folds 3")
@@ -165,9 +174,13 @@ def _dealt(
         for item, name, helps in zip(pool, names, always, strict=True):
             here = "training" if helps else side[name]
             one[here].append({key: value for key, value in item.items() if key != "fold"})
+        if not validates:
+            one["validation"] = one["test"]
         lists.append(one)
     if any(always):
         how += f"; {sum(always)} items marked always_train are in every training and are never tested"
+    if not validates:
+        how += "; each network is its last epoch's, trained on all folds but the tested one"
     return lists, how
 
 
@@ -197,10 +210,10 @@ def _folds(groups: Mapping[str, Sequence[Item]], folds: int, by: str, seed: int)
     return kept, how + (f"; patients that it gives none ({len(free)}) go to the smallest" if free else "")
 
 
-def _side(fold: int, tested: int, folds: int) -> str:
+def _side(fold: int, tested: int, folds: int, validates: bool) -> str:
     if fold == tested:
         return "test"
-    return "validation" if folds > 2 and fold == (tested + 1) % folds else "training"
+    return "validation" if validates and folds > 2 and fold == (tested + 1) % folds else "training"
 
 
 def _validating(rest: Mapping[str, int], seed: int) -> dict[str, str]:
@@ -210,8 +223,7 @@ def _validating(rest: Mapping[str, int], seed: int) -> dict[str, str]:
     return {group: ("training", "validation")[side] for group, side in split_groups(rest, _VALIDATION, seed).items()}
 
 
-def _too_few(datalist: str, by: str, count: int, folds: int, helped: bool) -> str:
-    least = 2 if helped else 3
+def _too_few(datalist: str, by: str, count: int, folds: int, least: int) -> str:
     units = by if count == 1 else f"{by}s"
     if count < least:
         remedy = "add patients" + (", or deal --by image, which leaks" if by == "patient" else "")
@@ -226,7 +238,7 @@ def _leak(lists: Sequence[Mapping[str, Sequence[Item]]], by: str, content: Mappi
         sides: dict[str, set[str]] = defaultdict(set)
         for split, items in one.items():
             for item in items:
-                if "patient" in item:
+                if "patient" in item and not (split == "validation" and items is one["test"]):
                     sides[str(item["patient"])].add(split)
         leaking |= {patient for patient, on in sides.items() if len(on) > 1}
     if by == "image":

@@ -9,7 +9,7 @@ from typing import Any
 
 from radseg.pipelines.bundle_loader import RUN_KEYS, top_key
 from radseg.pipelines.datalist import read_splits
-from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.io.store.local_copy import local_copy
 from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.weights import sha256_of
@@ -42,12 +42,33 @@ def configs_sha256(bundle_root: Path) -> str:
     return digest.hexdigest()
 
 
-def recorded(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The overrides that change what is computed; paths are left out, weights told by their sha256."""
+def recorded(overrides: Mapping[str, Any], folds: int = 1) -> dict[str, Any]:
+    """The overrides that change what is computed; paths are left out, weights told by their sha256.
+
+    Args:
+        overrides: config ids and values; "{fold}" in "weights" stands for the number of each fold.
+        folds: how many there are.
+
+    Raises:
+        WeightsError: weights aren't there or can't be read.
+    """
     kept = {key: value for key, value in overrides.items() if top_key(key) not in RUN_KEYS}
     if overrides.get("weights") is not None:
-        kept["weights"] = f"sha256:{sha256_of(overrides['weights'])}"
+        files = dict.fromkeys(weights_of(overrides["weights"], fold) for fold in range(folds))
+        kept["weights"] = " ".join(f"sha256:{_digest(file)}" for file in files)
     return kept
+
+
+def weights_of(weights: str | Path, fold: int) -> str:
+    """The weights that a fold starts from: "{fold}" stands for its number."""
+    return str(weights).replace("{fold}", str(fold))
+
+
+def _digest(weights: str) -> str:
+    try:
+        return sha256_of(weights)
+    except OSError as error:
+        raise WeightsError(f"{weights}: can't be read ({error.strerror}); correct --weights") from error
 
 
 @contextmanager

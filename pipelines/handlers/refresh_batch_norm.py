@@ -23,19 +23,26 @@ class RefreshBatchNorm:
         loader: of training batches; "image" is fed forward.
         device: of the network.
         batches: how many batches of each process to average over.
+        interval: epochs between validations.
     """
 
     def __init__(
-        self, network: torch.nn.Module, loader: Iterable[Any], device: torch.device, batches: int = 20
+        self,
+        network: torch.nn.Module,
+        loader: Iterable[Any],
+        device: torch.device,
+        batches: int = 20,
+        interval: int = 1,
     ) -> None:
         self.network = network
         self.loader = loader
         self.device = device
         self.batches = batches
+        self.interval = interval
 
     def attach(self, engine: Engine) -> None:
-        """Runs at the end of every epoch of `engine`; attach it before the validation handler."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        """Runs at the end of every epoch of `engine` that is validated; attach it before the validation handler."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
     def __call__(self, engine: Engine) -> None:
         """Refreshes the statistics."""

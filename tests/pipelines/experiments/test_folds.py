@@ -78,6 +78,30 @@ def test_validation_is_the_next_fold(new_dataset: Dataset, tmp_path: Path) -> No
         assert images(one["validation"]) == images(written[(number + 1) % 4]["test"])
 
 
+@pytest.mark.parametrize("folds", [2, 3])
+def test_where_the_last_epoch_is_taken_all_but_the_tested_fold_trains(
+    new_dataset: Dataset, tmp_path: Path, folds: int
+) -> None:
+    data = new_dataset(training=["a", "b", "c", "c"], validation=["d"])
+    made = write_folds(data / "datalist.json", data, tmp_path, folds, choose="last")
+    for one in lists(made):
+        assert one["validation"] == one["test"]
+        assert not patients(one["training"]) & patients(one["test"])
+        assert sorted(images(one["training"] + one["test"])) == [f"image00{number}.png" for number in range(5)]
+    assert sum(len(one["test"]) for one in lists(made)) == made.cases == 5
+    assert not made.leak
+    assert "its last epoch's" in made.said
+
+
+def test_two_patients_are_enough_where_nothing_is_validated(new_dataset: Dataset, tmp_path: Path) -> None:
+    data = new_dataset(training=["a", "b"])
+    first, second = lists(write_folds(data / "datalist.json", data, tmp_path, 2, choose="last"))
+    assert first["training"] == second["test"]
+    assert second["training"] == first["test"]
+    with pytest.raises(InputError, match="1 patient to deal; training, validation and test need 2"):
+        write_folds(new_dataset("one", training=["a"]) / "datalist.json", tmp_path / "one", tmp_path, 2, choose="last")
+
+
 def test_one_seed_gives_one_dealing_and_another_seed_another(new_dataset: Dataset, tmp_path: Path) -> None:
     data = new_dataset(training=list("abcdefghijklmnop"))
     first, again, other = (

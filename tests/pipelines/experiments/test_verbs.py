@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from radseg.pipelines.errors import ConfigError, InputError
+from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.experiments import conduct, verbs
 from radseg.pipelines.experiments.identity import held_alone
 from radseg.pipelines.experiments.results import Results, Row, Run, read_results
 from radseg.pipelines.experiments.runs import DONE, Job, Record, _write, fail
+from radseg.pipelines.weights import sha256_of
 
 Dataset = Callable[..., Path]
 
@@ -109,6 +110,34 @@ def test_a_cross_validation_tests_each_case_once(
     tested = [row.case for run in variant.runs for row in run.rows]
     assert sorted(tested) == [f"image00{number}.png" for number in range(4)]
     assert results.experiment == "cross-validate"
+
+
+def test_the_last_epoch_may_be_taken_so_that_all_other_folds_train(
+    runner: Runner, pages: list[Results], options: verbs.Options, toy: Path, tmp_path: Path
+) -> None:
+    results = verbs.cross_validate(toy, replace(options, choose="last"))
+    assert "its last epoch's" in results.dataset.said
+    for job in runner.jobs:
+        dealt = json.loads(Path(job.datalist).read_text())
+        assert len(dealt["training"]) + len(dealt["test"]) == 4
+        assert job.train["val_interval"] > 1000  # nothing is validated that a choice could be made by
+    with pytest.raises(ConfigError, match="choose 'best' is unknown"):
+        verbs.cross_validate(toy, replace(options, choose="best", output_dir=tmp_path / "b"))
+
+
+def test_each_fold_may_start_from_the_weights_of_an_earlier_experiment(
+    runner: Runner, pages: list[Results], options: verbs.Options, toy: Path, tmp_path: Path
+) -> None:
+    earlier = str(tmp_path / "fold_{fold}.pt")
+    files = [tmp_path / f"fold_{number}.pt" for number in range(3)]
+    for number, file in enumerate(files):
+        file.write_text(str(number))
+    results = verbs.cross_validate(toy, options, weights=earlier)
+    assert [job.train["weights"] for job in runner.jobs] == [str(file) for file in files]
+    assert results.overrides["weights"] == " ".join(f"sha256:{sha256_of(file)}" for file in files)
+    files[2].unlink()
+    with pytest.raises(WeightsError, match=r"fold_2\.pt: can't be read"):
+        verbs.cross_validate(toy, options, weights=earlier)
 
 
 def test_a_stopped_experiment_goes_on_where_it_was(
