@@ -4,6 +4,7 @@ from radseg.pipelines.experiments.statistics import Spread
 
 NAMES = {
     "dice": "Dice",
+    "pooled_dice": "Pooled Dice",
     "iou": "IoU",
     "precision": "Precision",
     "sensitivity": "Sensitivity",

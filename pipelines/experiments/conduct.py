@@ -25,14 +25,17 @@ from radseg.pipelines.experiments.identity import (
     write_identity,
 )
 from radseg.pipelines.experiments.machine import commit, describe_machine
+from radseg.pipelines.experiments.model_card import markdown
 from radseg.pipelines.experiments.page import write_page
 from radseg.pipelines.experiments.plan import Plan, overrides_for, read_plan, slug
 from radseg.pipelines.experiments.results import Dataset, Results, Variant, write_results
 from radseg.pipelines.experiments.runs import Job, Record, read_run
 from radseg.pipelines.experiments.worst_cases import save_worst_cases
 from radseg.pipelines.io.store.url import absolute, child, is_remote
+from radseg.pipelines.report.atomic import write_whole
 
 _OURS = ("bundle_root", "fold", "folds", "split", "resume", "overwrite", "progress")
+_CARD = "tables.md"
 _AT_THE_END = 1_000_000  # epochs between validations: more than there are, so that only the last is validated
 
 
@@ -90,7 +93,8 @@ def conduct(
     overrides: Mapping[str, Any],
     variants: Sequence[str] | None = None,
 ) -> Results:
-    """Runs every variant of a plan on every fold and writes `results.json`, `results.csv` and the page after each.
+    """Runs every variant of a plan on every fold and writes `results.json`, `results.csv`, `tables.md`
+    and the page after each.
 
     What is done already isn't run again; a run that failed is tried again. One that fails is recorded with its reason,
     and the others go on. Several calls, each with folds of its own (`only`), may work in one folder at the same time.
@@ -259,6 +263,7 @@ def _publish(results: Results, output_dir: Path) -> None:
     write_results(results, output_dir)
     try:
         write_page(results, output_dir)
+        write_whole(output_dir / _CARD, [markdown(results, output_dir)])
     except OSError as error:
         raise ConfigError(f"{output_dir}: can't be written ({error.strerror}); free space and run again") from error
 

@@ -20,6 +20,9 @@ from radseg.pipelines.experiments.statistics import (
 TESTED = "dice"
 """The metric that variants are compared by."""
 
+POOLED = "pooled_dice"
+"""Dice over the voxels of all cases of a fold together, to which a large lesion counts more than a small one."""
+
 _COUNTS = ("voxels_truth", "voxels_prediction")
 
 Case = tuple[int, str, int]
@@ -52,9 +55,11 @@ class Comparison:
 
 
 def metric_names(results: Results) -> list[str]:
-    """Metrics that a row has, in the order of the rows; counts of voxels left out."""
+    """Metrics that a row has, in the order of the rows, counts of voxels left out; then what a fold as a whole has."""
     rows = (row for variant in results.variants for run in variant.runs for row in run.rows)
-    return [name for name in dict.fromkeys(name for row in rows for name in row.metrics) if name not in _COUNTS]
+    names = dict.fromkeys(name for row in rows for name in row.metrics)
+    of_a_fold = [POOLED] if {TESTED, *_COUNTS} <= names.keys() else []
+    return [name for name in names if name not in _COUNTS] + of_a_fold
 
 
 def case_values(run: Run, label: str, metric: str) -> list[float | None]:
@@ -63,8 +68,20 @@ def case_values(run: Run, label: str, metric: str) -> list[float | None]:
 
 
 def fold_mean(run: Run, label: str, metric: str) -> float | None:
-    """Mean over the cases of a fold in which the metric is defined; None if there is none."""
+    """Mean over the cases of a fold in which the metric is defined, or the pooled Dice; None if there is none."""
+    if metric == POOLED:
+        return _pooled(run, label)
     return spread(case_values(run, label, metric)).mean
+
+
+def _pooled(run: Run, label: str) -> float | None:
+    """From each case's Dice and voxel counts, since Dice = 2 TP / (voxels of truth + voxels of prediction)."""
+    twice_right = voxels = 0.0
+    for row in run.rows if run.done else ():
+        if row.label == label and (dice := row.metrics.get(TESTED)) is not None:
+            both = sum(row.metrics.get(name) or 0.0 for name in _COUNTS)
+            twice_right, voxels = twice_right + dice * both, voxels + both
+    return twice_right / voxels if voxels else None
 
 
 def over_folds(variant: Variant, label: str, metric: str) -> Spread:

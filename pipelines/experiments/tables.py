@@ -18,6 +18,7 @@ from radseg.pipelines.experiments.cells import (
 from radseg.pipelines.experiments.paper import paper_of, published, published_difference, published_metrics
 from radseg.pipelines.experiments.results import Results, Run, Variant
 from radseg.pipelines.experiments.scores import (
+    POOLED,
     TESTED,
     Comparison,
     case_values,
@@ -254,6 +255,8 @@ def _by_fold(
             mean.append(number((paper.get("mean") or {}).get(name, published_ones.mean), name))
             sd.append(number(published_ones.sd, name))
     note = "A fold's value is the mean over its cases."
+    if POOLED in names:
+        note += " Pooled Dice is that of all its voxels together."
     if theirs:
         note += (
             " The paper's folds aren't ours: what can be looked at side by side are the means. "

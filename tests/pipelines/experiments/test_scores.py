@@ -9,7 +9,7 @@ from made_up_results import made_up
 
 from radseg.pipelines.experiments.results import Results, Row, Run, Variant
 from radseg.pipelines.experiments.scored_items import patients_of, scored_items
-from radseg.pipelines.experiments.scores import comparisons, fold_mean, over_folds, shortfalls
+from radseg.pipelines.experiments.scores import comparisons, fold_mean, metric_names, over_folds, shortfalls
 
 
 def scored(*folds: dict[str, float | None]) -> tuple[Run, ...]:
@@ -38,6 +38,21 @@ def test_a_folds_value_is_the_mean_of_its_defined_cases() -> None:
     assert fold_mean(runs[0], "another", "dice") is None
     found = over_folds(Variant("v", {}, None, runs), "lesion", "dice")
     assert (found.mean, found.count) == (pytest.approx(0.75), 2)
+
+
+def test_pooled_dice_counts_voxels_not_cases() -> None:
+    rows = [
+        Row("large", "lesion", {"dice": 0.9, "voxels_truth": 600, "voxels_prediction": 400}),  # 450 voxels right
+        Row("small", "lesion", {"dice": 0.1, "voxels_truth": 10, "voxels_prediction": 10}),  # 1 voxel right
+        Row("empty", "lesion", {"dice": 1.0, "voxels_truth": 0, "voxels_prediction": 0}),
+        Row("small", "other", {"dice": None, "voxels_truth": 0, "voxels_prediction": 0}),
+    ]
+    run = Run(0, "v/fold_0", "done", rows=tuple(rows))
+    assert fold_mean(run, "lesion", "pooled_dice") == pytest.approx(2 * 451 / 1020)
+    assert fold_mean(run, "lesion", "dice") == pytest.approx(2 / 3)
+    assert fold_mean(run, "other", "pooled_dice") is None
+    assert metric_names(of(base=(run,))) == ["dice", "pooled_dice"]
+    assert metric_names(of(base=scored({"a": 0.5}))) == ["dice"]
 
 
 def test_a_failed_run_has_no_score() -> None:

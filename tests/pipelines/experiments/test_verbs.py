@@ -89,6 +89,7 @@ def test_every_variant_runs_on_every_fold_and_all_is_written(
     assert (results.experiment, results.bundle, results.baseline) == ("ablate", "toy", "full")
     assert results.labels == ("lung",)
     assert results.overrides == {"max_epochs": 7, "precision": "fast"}
+    assert "| no CLAHE |" in (tmp_path / "out" / "tables.md").read_text()
     assert results.paper is not None
     assert results.paper["source"] == "A paper, Table 1"
     assert (results.dataset.cases, results.dataset.patients, results.dataset.by) == (4, 3, "patient")
