@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-_DEPTH = 12
+_DEPTH = 32  # against components that hold each other; nested transforms take three levels each
 
 
 def fingerprint(recipe: object) -> str:
@@ -41,7 +41,7 @@ def _plain(value: Any, depth: int) -> Any:
         return [str(value.dtype), list(value.shape)]
     if hasattr(value, "__code__"):  # a function or lambda of the config
         return [value.__qualname__, value.__code__.co_code.hex(), repr(value.__code__.co_consts)]
-    if isinstance(value, np.random.RandomState | type) or not hasattr(value, "__dict__"):
+    if isinstance(value, np.random.RandomState | type) or not hasattr(value, "__dict__") or depth == 1:
         return type(value).__qualname__
     held = {name: one for name, one in vars(value).items() if not name.startswith("_") and name != "R"}
     return {"class": type(value).__qualname__, **_plain(held, depth - 1)}

@@ -29,3 +29,20 @@ def test_random_states_and_the_kind_of_sequence_dont_count() -> None:
     assert fingerprint(used) == fingerprint(_recipe())
     assert fingerprint({"a": (1, 2)}) == fingerprint({"a": [1, 2]})
     assert fingerprint(lambda x: x + 1) != fingerprint(lambda x: x + 2)
+
+
+def _nested(levels: int, prob: float) -> Compose:
+    inner = Compose([RandFlipd("image", prob=prob)])
+    for _ in range(levels):
+        inner = Compose([inner])
+    return inner
+
+
+def test_settings_of_nested_transforms_count() -> None:
+    assert fingerprint(_nested(6, 0.1)) != fingerprint(_nested(6, 0.2))
+
+
+def test_components_that_hold_each_other_have_a_fingerprint_too() -> None:
+    one = Compose([])
+    one.transforms = (one,)
+    assert len(fingerprint(one)) == 64
