@@ -20,7 +20,7 @@ from radseg.pipelines.report import save_preview
 CASE_FILES = frozenset(
     {
         *("mask.nii.gz", "mask.png", "uncertainty.nii.gz", "uncertainty.png", "statistics.json", "preview.png"),
-        *("segmentation.dcm", "rtstruct.dcm", "report.dcm"),
+        *("report.html", "segmentation.dcm", "rtstruct.dcm", "report.dcm"),
     }
 )
 """All that a case's folder may hold."""

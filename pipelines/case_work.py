@@ -15,6 +15,7 @@ import numpy.typing as npt
 from radseg.pipelines.bundle_loader import read_json
 from radseg.pipelines.case_folder import CASE_FILES, case_folder, recover, write_case
 from radseg.pipelines.cases import Case, digest
+from radseg.pipelines.confidence import doubtful_regions
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.engine import Prediction, Predictor
 from radseg.pipelines.errors import InputError, RadsegError, one_line
@@ -22,10 +23,15 @@ from radseg.pipelines.hiding import as_zipped, without_folders, without_paths
 from radseg.pipelines.io import Volume
 from radseg.pipelines.io.store.destination import Destination
 from radseg.pipelines.io.store.local_copy import called, with_urls
+from radseg.pipelines.plausibility import Plausibility
+from radseg.pipelines.report.case_page import CasePage
 
 _logger = logging.getLogger("radseg.segment")
 
 _SAME = ("input_sha256", "bundle", "bundle_version", "weights_sha256", "recipe_sha256")
+
+_KINDS = ("seg_type", "with_identity")
+"""What a case's files may be of another kind in, than an earlier run was asked for."""
 
 
 class Statistics(Protocol):
@@ -42,6 +48,7 @@ class Work:
     Attributes:
         case: what is segmented.
         earlier: its line of an earlier run that finished it.
+        flags: what is out of place in its image, a sentence each.
         say: told in a few words what is being done.
         row: its line in the manifest, as far as it is known.
         outcome: True done now, False done before, else why it failed; None before its end.
@@ -52,6 +59,7 @@ class Work:
     say: Callable[[str], None] = lambda text: None
     row: dict[str, Any] = field(default_factory=dict)
     volume: Volume | None = None
+    flags: list[str] = field(default_factory=list)
     prediction: Prediction | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     outcome: bool | str | None = None
@@ -73,6 +81,8 @@ class CaseWorker:
         overwrite: replace results that are there.
         dicom_out: what is written in DICOM, and where it is sent.
         record: takes the line of a case that ended.
+        case_page: the page of each case; none by default.
+        plausibility: says what is out of place in an image; nothing by default.
     """
 
     def __init__(
@@ -86,6 +96,8 @@ class CaseWorker:
         overwrite: bool,
         dicom_out: DicomOut,
         record: Callable[[Mapping[str, Any]], None],
+        case_page: CasePage | None = None,
+        plausibility: Plausibility | None = None,
     ) -> None:
         self.predictor = predictor
         self.statistics = statistics
@@ -96,6 +108,8 @@ class CaseWorker:
         self.overwrite = overwrite
         self.dicom_out = dicom_out
         self.record = record
+        self.case_page = case_page or CasePage()
+        self.plausibility = plausibility or Plausibility([])
 
     def read(self, work: Work) -> None:
         """Reads the image, or finds that its result is there; an error becomes the outcome."""
@@ -140,13 +154,14 @@ class CaseWorker:
         start = time.monotonic()
         states = _states(work.case)
         work.row |= {"input_sha256": self.dicom_out.hidden(digest(work.case)), **self.provenance}
-        work.row |= self.dicom_out.recorded(work.case)
+        work.row |= self.dicom_out.recorded(work.case) | self.case_page.recorded()
         if self._is_there(work):
             work.outcome = False
             return
         work.volume = self.predictor.loader.load_image(work.case)
         if _states(work.case) != states:
             raise InputError(f"{work.case.source}: changed while it was read; wait until it is whole, then run again")
+        work.flags = self.plausibility(work.volume, work.case.files)
         work.seconds["read"] = time.monotonic() - start
 
     def _is_there(self, work: Work) -> bool:
@@ -163,7 +178,7 @@ class CaseWorker:
             return False
         if there - CASE_FILES or folder.is_file():  # overwriting would take somebody's images
             raise InputError(f"{folder}: holds files that aren't a case's results; choose another output")
-        whole = _is_whole(there, self.dicom_out.files(work.case))
+        whole = _is_whole(there, self.dicom_out.files(work.case) | self.case_page.files())
         if self.overwrite or (earlier is not None and not whole):
             return False
         recorded = earlier
@@ -176,7 +191,7 @@ class CaseWorker:
         if recorded is None or any(recorded.get(key) != row[key] for key in _SAME):
             there_is = "there is already a result of other input, weights or settings; use --overwrite"
             raise InputError(f"{folder}: {there_is}")
-        if not whole or recorded.get("seg_type") != row.get("seg_type", recorded.get("seg_type")):
+        if not whole or any(recorded.get(key) != row.get(key, recorded.get(key)) for key in _KINDS):
             return False
         known = earlier is not None and all(earlier.get(key) == row[key] for key in _SAME)
         sent = self._send_if_not_yet(work, earlier)
@@ -184,6 +199,7 @@ class CaseWorker:
             late = [] if known else ["line written after an interruption"]
             extra = {"sent_to": self.dicom_out.send_to} if sent else {}
             labels = {"labels": recorded["labels"], "warnings": [*recorded.get("warnings", ()), *late]}
+            labels |= {"flags": recorded.get("flags", [])}
             self.record({"status": "done", **row, **labels, **extra})
         return True
 
@@ -210,8 +226,11 @@ class CaseWorker:
         start = time.monotonic()
         volume, prediction, name = work.volume, work.prediction, work.case.name
         measured = self.statistics(prediction.mask, volume, name)
-        warnings = list(dict.fromkeys((*volume.notes, *measured.pop("warnings", ()))))
-        statistics = {**work.row, **measured, "warnings": warnings}
+        warnings = list(dict.fromkeys((*work.flags, *volume.notes, *measured.pop("warnings", ()))))
+        statistics = {**work.row, **measured, "flags": work.flags, "warnings": warnings}
+        statistics |= doubtful_regions(prediction, volume, self.labels)
+        if prediction.temperature != 1:
+            statistics["temperature"] = prediction.temperature
         if prediction.uncertainty is not None:
             statistics["confidence"] = prediction.confidence
         try:
@@ -221,6 +240,10 @@ class CaseWorker:
                     prediction.uncertainty,
                 )  # fmt: skip
                 self.dicom_out.write(folder, work.case, volume, prediction, statistics)
+                self.case_page.write(
+                    folder, work.case, volume, prediction, statistics, work.seconds,
+                    dataclasses.asdict(prediction.effort), str(self.predictor.device),
+                )  # fmt: skip
         except OSError as error:
             reason = f"can't be written ({error.strerror}); free some space or choose another output"
             raise InputError(f"{self.destination.local}: {reason}") from error
@@ -235,6 +258,7 @@ class CaseWorker:
             "peak_memory_mb": round(_peak_memory_mb()),
             "engine": effort,
             "labels": statistics["labels"],
+            "flags": work.flags,
             "warnings": warnings,
             **({"sent_to": self.dicom_out.send_to} if sent else {}),
         }

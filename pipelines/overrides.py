@@ -65,6 +65,14 @@ def numbers(option: str, text: str | None) -> list[int] | None:
         raise ConfigError(f"{option} {text!r}: give whole numbers with commas between, such as 0,1,2") from error
 
 
+def number_or_path(text: str | None) -> float | str | None:
+    """A number where the text is one, else the text."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 def _arguments(file: Path) -> dict[str, Any]:
     """The overrides that a file holds."""
     try:

@@ -28,12 +28,12 @@ def segment(
         bundle: name or folder.
         inputs: files or folders or their URLs (DICOM, zip, NIfTI, NRRD, MHA; PNG for bundles that take it).
         output_dir: gets `<case>/mask.nii.gz` (or `mask.png`), `statistics.json`, `preview.png`, of several members
-            `uncertainty.nii.gz` (or `.png`), the DICOM files that `output_type` names, and `manifest.jsonl`. The
-            address of an archive (`dicom://…`, `dicomweb+https://…`) is taken as `send_to`, and the folder is
-            `runs/<bundle>/masks` then.
+            `uncertainty.nii.gz` (or `.png`), the DICOM files that `output_type` names, with `report` the page
+            `report.html`, and `manifest.jsonl`. The address of an archive (`dicom://…`, `dicomweb+https://…`) is taken
+            as `send_to`, and the folder is `runs/<bundle>/masks` then.
         trust_config: allow a bundle folder that isn't radseg's own.
         **overrides: config keys and values, such as `weights`, `device`, `series`, `overwrite`, `workers`,
-            `output_type`, `send_to`.
+            `output_type`, `send_to`, `report`, `with_identity`.
 
     Raises:
         RadsegError: the config, the weights or an override can't be used, or an input doesn't exist. A bad case

@@ -23,8 +23,10 @@ from radseg.pipelines.io.store.destination import Destination
 from radseg.pipelines.io.store.local_copy import called, with_urls
 from radseg.pipelines.live_table import LiveTable, Working
 from radseg.pipelines.manifest import Manifest
+from radseg.pipelines.plausibility import Plausibility
 from radseg.pipelines.provenance import Provenance
 from radseg.pipelines.refusals import Refusals
+from radseg.pipelines.report.case_page import CasePage
 from radseg.pipelines.report.index_page import write_index
 from radseg.pipelines.report.summary import write_summary
 
@@ -85,6 +87,11 @@ class Segmenter:
         workers: cases at a time.
         progress: show what is being done.
         dicom_out: what is written in DICOM, and where it is sent; nothing by default.
+        case_page: the page of each case; none by default.
+        plausibility: says what is out of place in an image; nothing by default.
+
+    Raises:
+        ConfigError: no worker at all, or names on the pages of cases whose identities are to be taken out.
     """
 
     def __init__(
@@ -102,6 +109,8 @@ class Segmenter:
         workers: int = 1,
         progress: bool = True,
         dicom_out: DicomOut | None = None,
+        case_page: CasePage | None = None,
+        plausibility: Plausibility | None = None,
     ) -> None:
         self.cases = cases
         self.destination = Destination(output_dir)
@@ -111,7 +120,9 @@ class Segmenter:
         self.workers = workers
         self.progress = progress
         self.dicom_out = dicom_out or DicomOut()
-        recipe = [predictor.recipe, statistics, list(labels)]
+        if case_page is not None and case_page.with_identity and self.dicom_out.key is not None:
+            raise ConfigError("with_identity and deidentify contradict each other; leave one out")
+        recipe = [predictor.recipe, statistics, list(labels), plausibility]
         file = self.output_dir / "manifest.jsonl"
         self.manifest = Manifest(file, lambda: self.destination.publish([file.name]))
         self.worker = CaseWorker(
@@ -124,6 +135,8 @@ class Segmenter:
             overwrite,
             self.dicom_out,
             self.manifest.append,
+            case_page,
+            plausibility,
         )
 
     def run(self, driver: Driver | None = None) -> Batch:

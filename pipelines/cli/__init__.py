@@ -4,7 +4,9 @@ import typer
 
 from radseg.pipelines.cli.data import data
 from radseg.pipelines.cli.experiment import experiment
+from radseg.pipelines.cli.explain import explain
 from radseg.pipelines.cli.listen import listen
+from radseg.pipelines.cli.measure import measure
 from radseg.pipelines.cli.options import OVERRIDES
 from radseg.pipelines.cli.segment import segment
 from radseg.pipelines.cli.train import evaluate, train, validate
@@ -20,8 +22,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 all done, 1 some cases failed or none was usable, 2 wrong usage, config or weights, "
     "130 or 143 stopped by Ctrl-C or SIGTERM.",
 )
-for verb in (segment, train, evaluate, validate, listen):
+for verb in (segment, train, evaluate, explain, validate, listen):
     app.command(context_settings=OVERRIDES)(verb)
+app.command()(measure)
 app.add_typer(experiment, name="experiment")
 app.add_typer(data, name="data")
 

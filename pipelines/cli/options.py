@@ -21,6 +21,9 @@ Precision = Annotated[str | None, typer.Option(help="exact (float32, the default
 Runtime = Annotated[str | None, typer.Option(help="auto, torch, compiled, openvino or cuda.")]
 Tta = Annotated[str | None, typer.Option(help="flips: average over mirror images; also says how sure the mask is.")]
 Folds = Annotated[str | None, typer.Option(help="Such as 0,1,2: average the networks in WEIGHTS/fold_N/model.pt.")]
+Temperature = Annotated[
+    str | None, typer.Option(help="Number, or temperature.json of evaluate --calibrate: how sure, not which label.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show warnings, logs and tracebacks.")]

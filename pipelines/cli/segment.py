@@ -15,13 +15,14 @@ from radseg.pipelines.cli.options import (
     Quiet,
     Runtime,
     SendTo,
+    Temperature,
     TrustConfig,
     Tta,
     Verbose,
     Weights,
 )
 from radseg.pipelines.cli.verb import say, verb
-from radseg.pipelines.overrides import given, numbers, parse
+from radseg.pipelines.overrides import given, number_or_path, numbers, parse
 
 
 @verb
@@ -37,6 +38,7 @@ def segment(
     runtime: Runtime = None,
     tta: Tta = None,
     folds: Folds = None,
+    temperature: Temperature = None,
     device: Device = "auto",
     output_type: Annotated[
         str | None, typer.Option(help="nifti (always), dicom_seg, dicom_rtstruct, dicom_sr; several with commas.")
@@ -49,6 +51,12 @@ def segment(
     deidentify_key: Annotated[
         Path | None, typer.Option(help="File with the key of --deidentify; else one is made in ~/.config/radseg.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html for each case: a viewer and all numbers, offline.")
+    ] = False,
+    with_identity: Annotated[
+        bool, typer.Option("--with-identity", help="Put name, id and study date of the DICOM header on the report.")
+    ] = False,
     workers: Annotated[
         int, typer.Option("--workers", "-j", min=1, help="Cases at a time; on Ray, workers of a cluster without GPUs.")
     ] = 1,
@@ -63,8 +71,8 @@ def segment(
     """Segment images: DICOM folders, zips, NIfTI, NRRD, MHA; PNG slices for lung_ct; PNG, JPEG, DX and CR X-rays.
 
     Each case gets OUT/CASE/ with mask.nii.gz on the image's own grid (mask.png for a PNG), statistics.json and
-    preview.png, and a line in OUT/manifest.jsonl; the batch gets summary.csv and index.html. Run again, it does only
-    what is missing.
+    preview.png (and report.html, if asked for), and a line in OUT/manifest.jsonl; the batch gets summary.csv and
+    index.html. Run again, it does only what is missing.
 
     Example: `radseg segment spine CT_FOLDER -o masks --weights runs/spine/model.pt --precision fast`
 
@@ -78,11 +86,14 @@ def segment(
         run = partial(segment_on_ray, address=ray)
 
     paths, overrides = parse(inputs)
-    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": numbers("--folds", folds)}
+    engine: dict[str, Any] = {"precision": precision, "runtime": runtime, "tta": tta}
+    engine["folds"] = numbers("--folds", folds)
+    engine |= {"temperature": number_or_path(temperature)}
     dicom: dict[str, Any] = {"output_type": output_type, "seg_type": seg_type, "send_to": send_to}
     if deidentify or deidentify_key:
         dicom["deidentify"] = deidentify_key or True
-    overrides = {**given(weights=weights, series=series, **engine, **dicom), **overrides}
+    page = {"report": report or None, "with_identity": with_identity or None}
+    overrides = {**given(weights=weights, series=series, **engine, **dicom, **page), **overrides}
     options = {"device": device, "workers": workers, "overwrite": overwrite, "progress": not quiet}
     batch = run(bundle, paths, output, trust_config=trust_config, **{**options, **overrides})
     for note in batch.notes if not quiet else ():

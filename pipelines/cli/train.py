@@ -1,6 +1,6 @@
 """The verbs that make, score and check a bundle's weights and files: `train`, `evaluate`, `validate`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,13 +15,14 @@ from radseg.pipelines.cli.options import (
     Quiet,
     Rest,
     Runtime,
+    Temperature,
     TrustConfig,
     Tta,
     Verbose,
     Weights,
 )
 from radseg.pipelines.cli.verb import say, verb
-from radseg.pipelines.overrides import given, numbers, with_paths
+from radseg.pipelines.overrides import given, number_or_path, numbers, with_paths
 
 
 @verb
@@ -71,18 +72,24 @@ def evaluate(
     runtime: Runtime = None,
     tta: Tta = None,
     folds: Folds = None,
+    temperature: Temperature = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="First fit a temperature on validation; writes temperature.json.")
+    ] = False,
     device: Device = "auto",
     quiet: Quiet = False,
     verbose: Verbose = False,
     trust_config: TrustConfig = False,
 ) -> int:
-    """Score a bundle against labels: overlap, HD95 and surface Dice per case, as CSV and JSON.
+    """Score a bundle against labels: overlap, HD95, surface Dice per case, calibration error; as CSV and JSON.
 
     Example: `radseg evaluate lung_ct --dataset_dir DATA --split validation --weights runs/lung_ct/model.pt`
     """
     from radseg.pipelines.evaluate import evaluate as run
 
-    engine = {"precision": precision, "runtime": runtime, "tta": tta, "folds": numbers("--folds", folds)}
+    engine: dict[str, Any] = {"precision": precision, "runtime": runtime, "tta": tta}
+    engine["folds"] = numbers("--folds", folds)
+    engine |= {"temperature": number_or_path(temperature), "calibrate": calibrate or None}
     overrides = {**given(**engine), **with_paths(rest, dataset_dir=dataset_dir, output_dir=output, weights=weights)}
     options = {"device": device, "progress": not quiet}
     result = run(bundle, trust_config=trust_config, **{**options, **overrides})
@@ -90,9 +97,24 @@ def evaluate(
         for label, mean in result["mean"].items():
             shown = (f"{name} {value:.4f}" for name, value in mean.items() if isinstance(value, float))
             print(f"{label}: {', '.join(shown)}")
+        if result["calibration"]:
+            print(_calibration(result["calibration"]))
         kind = "simulated cases" if result["simulated"] else "cases"
         print(f"{result['cases']} {kind}; {result['convention']}")
     return 0
+
+
+def _calibration(found: dict[str, Any]) -> str:
+    """The errors of "calibration" in metrics.json, in a line."""
+
+    def told(errors: dict[str, Any]) -> str:
+        near, everywhere = (
+            "none" if errors[which] is None else f"{errors[which]:.4f}" for which in ("error_near", "error_all")
+        )
+        return f"{near} near the labels, {everywhere} in all voxels"
+
+    line = f"expected calibration error {told(found['before'])}"
+    return f"{line}; at temperature {found['temperature']:g} {told(found['after'])}" if found["after"] else line
 
 
 @verb

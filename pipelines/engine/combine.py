@@ -9,14 +9,19 @@ Activation = Literal["softmax", "sigmoid"]
 Measure = Literal["entropy", "disagreement"]
 
 
-def probabilities(logits: torch.Tensor, activation: Activation, covered: torch.Tensor | None = None) -> torch.Tensor:
+def probabilities(
+    logits: torch.Tensor, activation: Activation, covered: torch.Tensor | None = None, temperature: float = 1.0
+) -> torch.Tensor:
     """Probability of each class (classes, *spatial) for logits of that shape.
 
     Args:
         logits: (classes, *spatial).
         activation: "softmax" where class 0 is background and one of them is true, "sigmoid" where each is by itself.
         covered: (*spatial) bool; where it is False there is background: the first class of softmax, none of sigmoid.
+        temperature: what logits are divided by first (Guo et al., ICML 2017, §4.2); above 1 they say less for certain.
     """
+    if temperature != 1:
+        logits = logits / temperature
     if activation == "sigmoid":
         each = torch.sigmoid(logits)
         return each if covered is None else each * covered
@@ -28,12 +33,16 @@ def probabilities(logits: torch.Tensor, activation: Activation, covered: torch.T
 
 
 def mean_probability(
-    logits: torch.Tensor, members: int, activation: Activation, covered: torch.Tensor | None = None
+    logits: torch.Tensor,
+    members: int,
+    activation: Activation,
+    covered: torch.Tensor | None = None,
+    temperature: float = 1.0,
 ) -> torch.Tensor:
     """Mean over members of their probabilities, (classes, *spatial), for logits (members · classes, *spatial)."""
     mean: torch.Tensor | None = None
     for member in logits.chunk(members):
-        each = probabilities(member, activation, covered)
+        each = probabilities(member, activation, covered, temperature)
         mean = each if mean is None else mean.add_(each)
     assert mean is not None
     return mean if members == 1 else mean.div_(members)
@@ -46,6 +55,7 @@ def uncertainty(
     activation: Activation,
     measure: Measure,
     covered: torch.Tensor | None = None,
+    temperature: float = 1.0,
 ) -> torch.Tensor:
     """How unsure members are together, (*spatial), 0 … 1.
 
@@ -61,17 +71,45 @@ def uncertainty(
         activation: as for `probabilities`.
         measure: which of the two.
         covered: as for `probabilities`.
+        temperature: that of `mean`.
     """
-    unsure = _entropy(mean, activation)
+    unsure = entropy(mean, activation)
     if measure == "disagreement":
         for member in logits.chunk(members):
-            unsure -= _entropy(probabilities(member, activation, covered), activation) / members
+            unsure -= entropy(probabilities(member, activation, covered, temperature), activation) / members
     return unsure.clamp_(0, 1)
 
 
-def _entropy(probability: torch.Tensor, activation: Activation) -> torch.Tensor:
-    entropy: torch.Tensor = torch.special.entr(probability)
+def differing(
+    logits: torch.Tensor,
+    members: int,
+    activation: Activation,
+    threshold: float = 0.5,
+    covered: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Where members, each by itself, would not all give the same label: bool (*spatial).
+
+    Args:
+        logits: of the members, (members · classes, *spatial).
+        members: how many there are.
+        activation: as for `probabilities`; a member's label is its likeliest class, of "sigmoid" every class whose
+            probability reaches `threshold`.
+        threshold: of "sigmoid".
+        covered: as for `probabilities`; where it is False all say background.
+    """
+    first: torch.Tensor | None = None
+    apart = torch.zeros(logits.shape[1:], dtype=torch.bool, device=logits.device)
+    for member in logits.chunk(members):
+        labels = member.argmax(0, keepdim=True) if activation == "softmax" else torch.sigmoid(member) >= threshold
+        first = labels if first is None else first
+        apart |= (labels != first).any(0)
+    return apart if covered is None else apart & covered
+
+
+def entropy(probability: torch.Tensor, activation: Activation) -> torch.Tensor:
+    """That of probabilities (classes, *spatial), over the most that it can be: (*spatial), 0 … 1; see `uncertainty`."""
+    each: torch.Tensor = torch.special.entr(probability)
     if activation == "softmax":
-        return entropy.sum(0) / math.log(len(probability))
-    both: torch.Tensor = entropy + torch.special.entr(1 - probability)
+        return each.sum(0) / math.log(len(probability))
+    both: torch.Tensor = each + torch.special.entr(1 - probability)
     return both.mean(0) / math.log(2)

@@ -44,6 +44,10 @@ class Prediction:
         probability: of each label, uint8, (labels, i, j, k), 255 for 1, as the network gave it; if the bundle keeps it.
         uncertainty: of each voxel, uint8, (i, j, k), 255 as uncertain as can be; only of several members.
         confidence: mean certainty (1 − uncertainty) of the voxels with a label; None without any, or one member.
+        differing: 1 where members by themselves give different labels, uint8, (i, j, k); only of several members.
+        entropy: as `uncertainty`, of one member, right where there is a label; if the bundle keeps it.
+        measure: what `uncertainty` is of several members, entropy or disagreement.
+        temperature: what logits were divided by for all of these; the mask is made without it.
     """
 
     mask: npt.NDArray[np.uint8]
@@ -52,6 +56,10 @@ class Prediction:
     probability: npt.NDArray[np.uint8] | None = None
     uncertainty: npt.NDArray[np.uint8] | None = None
     confidence: float | None = None
+    differing: npt.NDArray[np.uint8] | None = None
+    entropy: npt.NDArray[np.uint8] | None = None
+    measure: str = "entropy"
+    temperature: float = 1.0
 
 
 def confidence(mask: npt.NDArray[np.uint8], uncertainty: npt.NDArray[np.uint8]) -> float | None:

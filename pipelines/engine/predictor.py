@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +25,19 @@ from radseg.pipelines.io import LoadCased, Volume
 
 class _Transform(Protocol):
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]: ...
+
+
+class Observer(Protocol):
+    """Looks on while an image is predicted, on the network's grid."""
+
+    def entries(self) -> Mapping[str, MetaTensor]:
+        """What goes through preprocessing beside the image, by its key there, such as {"label"}."""
+
+    def begin(self, data: Mapping[str, Any], members: int) -> None:
+        """Takes what preprocessing made of {"image"} and the entries, and how many members will answer."""
+
+    def see(self, slab: Slab) -> None:
+        """Takes the logits of the next slab, to read and neither to change nor to keep."""
 
 
 @dataclass
@@ -109,18 +122,22 @@ class Predictor:
         return [*made_of, getattr(self.network, "precision", None), getattr(self.network, "flips", None)]
 
     @torch.inference_mode()
-    def __call__(self, volume: Volume, progress: Callable[[int, int], None] | None = None) -> Prediction:
+    def __call__(
+        self, volume: Volume, progress: Callable[[int, int], None] | None = None, observer: Observer | None = None
+    ) -> Prediction:
         """Segments one image, read by `loader`.
 
         Args:
             volume: the image.
             progress: told how many windows are done, and of how many.
+            observer: looks on; the mask is the same with one.
 
         Raises:
             InputError: the mask doesn't come back at the image's shape, so the bundle's transforms can't be trusted.
         """
         clock = _Clock()
-        data = self.preprocessing({"image": volume.to_tensor()})
+        beside = {} if observer is None else observer.entries()
+        data = self.preprocessing({"image": volume.to_tensor(), **beside})
         image = data["image"]
         clock.lap("preprocess")
         # whoever inverts logits can't know which of them no window covered
@@ -130,22 +147,26 @@ class Predictor:
             clock.lap("locate")
         members = int(getattr(self.network, "members", 1))
         slabs = self._slabs(image, work, progress)
-        uncertainty = probability = None
-        if self.restore is not None:
-            restored = self.restore(clock.around(slabs), image, members)
-            data["pred"], uncertainty, probability = restored.pred, restored.uncertainty, restored.probability
+        if observer is not None:
+            observer.begin(data, members)
+            slabs = _observed(slabs, observer)
+        restored = None if self.restore is None else self.restore(clock.around(slabs), image, members)
+        if restored is not None:
+            data["pred"] = restored.pred
         else:
             parts = [(slab.axis, slab.logits.cpu()) for slab in clock.around(slabs)]
             logits = torch.cat([logits for _, logits in parts], 1 + parts[0][0])
             data["pred"] = MetaTensor(logits, meta=image.meta, applied_operations=image.applied_operations)
         finished = self.postprocessing(data)
         mask = finished["pred"][0]
-        if "probability" in finished:
+        probability = None if restored is None else restored.probability
+        if probability is None and "probability" in finished:
             probability = as_bytes(torch.as_tensor(finished["probability"]).to(torch.float32, copy=True))
         if tuple(mask.shape) != volume.array.shape:
             raise InputError(f"mask of shape {tuple(mask.shape)}, image of {volume.array.shape}: check postprocessing")
         labels = np.asarray(mask).astype(np.uint8, copy=False)
-        doubt = None if uncertainty is None else np.asarray(uncertainty)
+        kept = [None] * 3 if restored is None else [restored.uncertainty, restored.differing, restored.entropy]
+        doubt, differing, entropy = (None if one is None else np.asarray(one) for one in kept)
         clock.lap("restore")
         return Prediction(
             mask=labels,
@@ -154,6 +175,10 @@ class Predictor:
             probability=None if probability is None else np.asarray(probability),
             uncertainty=doubt,
             confidence=None if doubt is None else confidence(labels, doubt),
+            differing=differing,
+            entropy=entropy,
+            measure="entropy" if self.restore is None else self.restore.uncertainty,
+            temperature=1.0 if self.restore is None else self.restore.temperature,
         )
 
     def _find(self, volume: Volume) -> tuple[Region | None, tuple[str, ...]]:
@@ -213,6 +238,13 @@ class Predictor:
             located=located,
             notes=tuple(getattr(self.network, "notes", ())),
         )
+
+
+def _observed(slabs: Iterable[Slab], observer: Observer) -> Iterator[Slab]:
+    for slab in slabs:
+        observer.see(slab)
+        yield slab
+        del slab
 
 
 def _on(device: torch.device, inputs: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """From logits on a network's grid to labels on the source image's, in the memory of a few planes."""
 
 import copy
+import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, allow_missing_keys_mode
 from monai.utils import TraceKeys, ensure_tuple_rep
 
-from radseg.pipelines.engine.combine import Activation, Measure, mean_probability, uncertainty
+from radseg.pipelines.engine.combine import Activation, Measure, differing, entropy, mean_probability, uncertainty
 from radseg.pipelines.engine.grid_path import grid_path
 from radseg.pipelines.engine.slab import Slab
 from radseg.pipelines.engine.slabs_to_source import Output, SlabsToSource, Task, as_bytes, label_type, labels_of
@@ -27,12 +28,18 @@ class Restoration:
         pred: labels (1, i, j, k), uint8, or uint16 where there are more than 256 classes; or probabilities
             (classes, i, j, k) float32. With the source's affine and no applied operations.
         uncertainty: (i, j, k) uint8, from 0, certain, to 255, as uncertain as can be; None where one member answered.
-        probability: of each label, (labels, i, j, k) uint8, 255 for 1; None unless it was asked for beside labels.
+        probability: of each label, (labels, i, j, k) uint8, 255 for 1; None unless it was asked for beside labels, or
+            `pred` is probabilities and there is a temperature, which theirs aren't divided by.
+        differing: (i, j, k) uint8, 1 where members by themselves give different labels; None where one answered.
+        entropy: (i, j, k) uint8 as `uncertainty`, of one member, to be read where there is a label; None unless it was
+            asked for.
     """
 
     pred: MetaTensor
     uncertainty: torch.Tensor | None
     probability: torch.Tensor | None = None
+    differing: torch.Tensor | None = None
+    entropy: torch.Tensor | None = None
 
 
 class Restore:
@@ -52,9 +59,14 @@ class Restore:
         key: the name by which that transform knows the image.
         probability: keep the probability of each label beside the labels: a byte a voxel and label, and the time to
             bring it back everywhere. It doesn't change the labels.
+        temperature: logits are divided by it for all that says how sure an answer is: uncertainty, entropy and
+            probabilities kept beside labels. Labels are made without it, so that they stay what they are: a voxel's
+            likeliest class is the same at any temperature, the mean of several voxels or members needn't be.
+        entropy: of one member, keep the entropy of its answer where there is a label: a byte a voxel, and the time that
+            one more class takes in the boxes where labels are made.
 
     Raises:
-        ConfigError: an argument is none of these.
+        ConfigError: an argument is none of these, or the temperature isn't above 0.
     """
 
     def __init__(
@@ -66,6 +78,8 @@ class Restore:
         transform: InvertibleTransform | None = None,
         key: Hashable = "image",
         probability: bool = False,
+        temperature: float = 1.0,
+        entropy: bool = False,
     ) -> None:
         for name, value, known in (
             ("activation", activation, ("softmax", "sigmoid")),
@@ -74,13 +88,18 @@ class Restore:
         ):
             if value not in known:
                 raise ConfigError(f"{name} {value!r} isn't known; use {' or '.join(known)}")
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ConfigError(f"temperature {temperature} can't be; give a number above 0, such as 1.5")
         self.activation: Activation = activation
         self.threshold = threshold
         self.output: Output = output
         self.uncertainty: Measure = uncertainty
         self.transform = transform
         self.key = key
-        self._probability = probability  # no part of what a mask looks like, so none of the recipe's fingerprint
+        self.temperature = temperature
+        # no part of what a mask looks like, so none of the recipe's fingerprint
+        self._probability = probability
+        self._entropy = entropy
 
     @torch.no_grad()
     def __call__(self, slabs: Iterable[Slab], image: MetaTensor, members: int = 1) -> Restoration:
@@ -96,7 +115,10 @@ class Restore:
             ConfigError: the channels don't go with `members` and the activation, or there is no way back.
             ValueError: the slabs don't cover the image's grid.
         """
-        task = Task(self.activation, self.threshold, self.output, self.uncertainty, members, self._probability)
+        task = Task(
+            self.activation, self.threshold, self.output, self.uncertainty, members, self._probability,
+            self.temperature, self._entropy,
+        )  # fmt: skip
         checked = _checked(slabs, task, tuple(image.shape[1:]))
         path = grid_path(image)
         if path is None:
@@ -108,22 +130,35 @@ class Restore:
             del slab
         assert work is not None
         labels = work.pred if self.output == "probability" else work.pred[None]
-        unsure, sure = (None if one is None else torch.from_numpy(one) for one in (work.uncertainty, work.probability))
-        return Restoration(_placed(torch.from_numpy(labels), path.affine, image.meta), unsure, sure)
+        beside = (work.uncertainty, work.probability, work.differing, work.entropy)
+        kept = (None if one is None else torch.from_numpy(one) for one in beside)
+        return Restoration(_placed(torch.from_numpy(labels), path.affine, image.meta), *kept)
 
     def _invert(self, slabs: Iterator[Slab], image: MetaTensor, task: Task) -> Restoration:
         if self.transform is None:
             applied = ", ".join(dict.fromkeys(str(o.get(TraceKeys.CLASS_NAME)) for o in image.applied_operations))
             raise ConfigError(f"the way back through {applied} isn't known; give the preprocessing as transform")
         gathered: list[torch.Tensor] = []
+        calibrated: list[torch.Tensor] = []
         unsure: list[torch.Tensor] = []
+        apart: list[torch.Tensor] = []
         axis = 0
         for slab in slabs:
-            mean = mean_probability(slab.logits, task.members, task.activation, slab.covered)
+            mean = sure = mean_probability(slab.logits, task.members, task.activation, slab.covered)
+            if task.temperature != 1:
+                sure = mean_probability(slab.logits, task.members, task.activation, slab.covered, task.temperature)
             if task.members > 1:
-                each = uncertainty(slab.logits, mean, task.members, task.activation, task.measure, slab.covered)
+                each = uncertainty(
+                    slab.logits, sure, task.members, task.activation, task.measure, slab.covered, task.temperature
+                )
                 unsure.append(each.cpu())
+                each = differing(slab.logits, task.members, task.activation, task.threshold, slab.covered)
+                apart.append(each.float().cpu())
+            elif task.keeps_entropy:
+                unsure.append(entropy(sure, task.activation).cpu())
             gathered.append(mean.cpu())
+            if task.keeps_probability:
+                calibrated.append(sure[-labels_of(task, len(sure)) :].cpu())
             axis = slab.axis
             del slab
         probability = torch.cat(gathered, axis + 1)
@@ -133,12 +168,9 @@ class Restore:
         best: torch.Tensor | None = None
         label: torch.Tensor | None = None
         each_class: list[torch.Tensor] = []
-        each_label: list[torch.Tensor] = []
         for c in range(classes):
             source = self._inverse(probability[c], image)
             value = source.as_tensor().to(torch.float32)
-            if task.keeps_probability and c >= classes - labels_of(task, classes):
-                each_label.append(as_bytes(value.clone()))
             if task.output == "probability":
                 each_class.append(value)
             elif task.activation == "sigmoid":
@@ -155,11 +187,16 @@ class Restore:
             assert label is not None
             pred = torch.from_numpy(np.asfortranarray(label[0].numpy().astype(label_type(classes))))[None]
         placed = _placed(pred, source.affine, source.meta)
-        sure = torch.cat(each_label) if each_label else None
-        if not unsure:
-            return Restoration(placed, None, sure)
-        back = self._inverse(torch.cat(unsure, axis), image).as_tensor()[0]
-        return Restoration(placed, as_bytes(back.clone()), sure)
+
+        def back(values: torch.Tensor) -> torch.Tensor:
+            inverse: torch.Tensor = self._inverse(values, image).as_tensor()
+            return inverse.to(torch.float32, copy=True)
+
+        kept = torch.cat([as_bytes(back(one)) for one in torch.cat(calibrated, axis + 1)]) if calibrated else None
+        doubt = as_bytes(back(torch.cat(unsure, axis))[0]) if unsure else None
+        if task.members == 1:
+            return Restoration(placed, None, kept, None, doubt)
+        return Restoration(placed, doubt, kept, (back(torch.cat(apart, axis))[0] >= 0.5).to(torch.uint8))
 
     def _inverse(self, values: torch.Tensor, image: MetaTensor) -> MetaTensor:
         """Values (*spatial) of the network's grid as (1, i, j, k) of the source's, by the transform itself."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from radseg.pipelines.engine.combine import Activation, Measure, mean_probability, uncertainty
+from radseg.pipelines.engine.combine import Activation, Measure, differing, entropy, mean_probability, uncertainty
 from radseg.pipelines.engine.grid_path import GridPath
 from radseg.pipelines.engine.planes import EMPTY, Planes, Rectangle, rectangles_of
 from radseg.pipelines.engine.slab import Slab
@@ -34,11 +34,18 @@ class Task:
     measure: Measure
     members: int
     probability: bool = False
+    temperature: float = 1.0
+    entropy: bool = False
 
     @property
     def keeps_probability(self) -> bool:
-        """Whether probabilities are wanted beside labels."""
-        return self.probability and self.output == "label"
+        """Whether probabilities are wanted beside labels, or calibrated ones beside those that labels are made of."""
+        return self.probability if self.output == "label" else self.temperature != 1
+
+    @property
+    def keeps_entropy(self) -> bool:
+        """Whether the entropy of one member's labels is wanted; that of several is their uncertainty."""
+        return self.entropy and self.output == "label" and self.members == 1
 
 
 class SlabsToSource:
@@ -56,6 +63,8 @@ class SlabsToSource:
     Attributes:
         pred: labels (i, j, k), the first axis fastest in memory as NIfTI has it, or probabilities (classes, i, j, k).
         uncertainty: (i, j, k) uint8, in the same order of memory; None when there is one member.
+        differing: (i, j, k) uint8, 1 where members differ in the label; None when there is one member.
+        entropy: (i, j, k) uint8, right where there is a label, 0 or right elsewhere; None unless the task asks for it.
         probability: of each label, (labels, i, j, k) uint8, 255 for 1; None unless the task asks for it.
     """
 
@@ -70,6 +79,8 @@ class SlabsToSource:
             # pages that stay background are never written, so they take no memory
             self.pred = np.zeros(shape, label_type(self._classes), order="F")
         self.uncertainty = np.zeros(shape, np.uint8, order="F") if task.members > 1 else None
+        self.differing = np.zeros(shape, np.uint8, order="F") if task.members > 1 else None
+        self.entropy = np.zeros(shape, np.uint8, order="F") if task.keeps_entropy else None
         self.probability: npt.NDArray[np.uint8] | None = None
         if task.keeps_probability:
             labels = labels_of(task, self._classes)
@@ -153,32 +164,48 @@ class SlabsToSource:
             box, limit = self._corners(reached), reached
         planes = Planes.joined(parts, low, high, box)
         logits, covered = planes.logits, planes.covered
-        probability = mean_probability(logits, task.members, task.activation, covered)
-        if self.uncertainty is not None:
-            unsure = uncertainty(logits, probability, task.members, task.activation, task.measure, covered)
+        # labels are always made of what the network itself says: calibration changes how sure they are, and no label
+        probability = calibrated = mean_probability(logits, task.members, task.activation, covered)
+        if task.temperature != 1:
+            calibrated = mean_probability(logits, task.members, task.activation, covered, task.temperature)
+        if self.uncertainty is not None and self.differing is not None:
+            unsure = uncertainty(
+                logits, calibrated, task.members, task.activation, task.measure, covered, task.temperature
+            )
+            self._bring_bytes(self.uncertainty, unsure, low, begin, end)
+            apart = differing(logits, task.members, task.activation, task.threshold, covered)
             for rows in self._few(begin, end, everywhere):
-                values = self._at_source(unsure, low, box, rows, everywhere)
-                self._write(self.uncertainty, values.mul_(255).round_().to(torch.uint8), rows, everywhere)
+                values = self._at_source(apart.float(), low, box, rows, everywhere) >= 0.5
+                if values.any():
+                    self._write(self.differing, values, rows, everywhere)
         if self.probability is not None:
-            self._bring_probability(probability, low, begin, end)
+            for kept, values in zip(self.probability, calibrated[-len(self.probability) :], strict=True):
+                self._bring_bytes(kept, values, low, begin, end)
         if task.output == "label":
-            self._bring_labels(probability, low, box, limit, begin, end)
+            doubt = entropy(calibrated, task.activation) if self.entropy is not None else None
+            self._bring_labels(probability, doubt, low, box, limit, begin, end)
             return
         for c in range(self._classes):
             for rows in self._few(begin, end, everywhere):
                 self._write(self.pred[c], self._at_source(probability[c], low, box, rows, everywhere), rows, everywhere)
 
-    def _bring_probability(self, probability: torch.Tensor, low: int, begin: int, end: int) -> None:
-        assert self.probability is not None
+    def _bring_bytes(self, kept: npt.NDArray[np.uint8], values: torch.Tensor, low: int, begin: int, end: int) -> None:
+        """Values 0…1 (planes from `low` on, whole planes of the network's grid) to the source's planes, as bytes."""
         everywhere = self._reach(self._whole)
-        for kept, values in zip(self.probability, probability[-len(self.probability) :], strict=True):
-            for rows in self._few(begin, end, everywhere):
-                bytes_ = as_bytes(self._at_source(values, low, self._whole, rows, everywhere))
-                if bytes_.any():  # pages that stay 0 take no memory
-                    self._write(kept, bytes_, rows, everywhere)
+        for rows in self._few(begin, end, everywhere):
+            bytes_ = as_bytes(self._at_source(values, low, self._whole, rows, everywhere))
+            if bytes_.any():  # pages that stay 0 take no memory
+                self._write(kept, bytes_, rows, everywhere)
 
     def _bring_labels(
-        self, probability: torch.Tensor, low: int, box: Rectangle, limit: Rectangle, begin: int, end: int
+        self,
+        probability: torch.Tensor,
+        doubt: torch.Tensor | None,
+        low: int,
+        box: Rectangle,
+        limit: Rectangle,
+        begin: int,
+        end: int,
     ) -> None:
         # a tie of probabilities needn't be one of logits: no class reaches further than logits did
         boxes = self._boxes_by_class(probability, box)
@@ -188,6 +215,8 @@ class SlabsToSource:
             return
         around = Rectangle.around(reached.values())
         for rows in self._few(begin, end, around):
+            if self.entropy is not None and doubt is not None:
+                self._write(self.entropy, as_bytes(self._at_source(doubt, low, box, rows, around)), rows, around)
             if self._task.activation == "sigmoid":
                 label = self._at_source(probability[0], low, box, rows, around) >= self._task.threshold
                 self._write(self.pred, label, rows, around)

@@ -33,6 +33,7 @@ from radseg.pipelines.experiments.tables import (
 )
 from radseg.pipelines.experiments.worst_cases import FOLDER, Drawn, read_worst_cases
 from radseg.pipelines.report.atomic import write_whole
+from radseg.pipelines.report.plots import Form
 
 _TITLES = {"cross-validate": "Cross-validation", "ablate": "Ablation", "compare": "Comparison"}
 
@@ -121,32 +122,42 @@ def _scores(results: Results, found: Sequence[Comparison]) -> str:
 
 
 def _figures(results: Results, found: Sequence[Comparison]) -> str:
+    form: Form = "svg"  # lines, so that it is sharp in print too
     shown = [
         (
-            figures.differences(results, found),
+            figures.differences(results, found, form),
             f"Difference of mean {NAMES[TESTED]} to {results.baseline}, with 95 % paired bootstrap intervals"
             + ("; open diamonds: the difference in the paper, on its own data" if results.paper else ""),
         ),
         (
-            figures.parameters_against(results) if results.experiment == "compare" else None,
+            figures.parameters_against(results, form=form) if results.experiment == "compare" else None,
             f"{title_of('iou')} against the network's parameters (log scale); bars are ± sd between folds",
         ),
         (
-            figures.boxes(results),
+            figures.boxes(results, form=form),
             f"{NAMES[TESTED]} of each case, a box a fold, folds from top to bottom: middle half, median (line), "
             "mean (diamond), whiskers to 1.5 box lengths",
         ),
+        (
+            figures.bland_altman(results, form),
+            f"Sizes that {results.baseline} found against the truth (Bland–Altman): lines are bias and limits of "
+            "agreement, bias ± 1.96 sd, bands their 95 % intervals",
+        ),
         *(
-            (figures.curves(one), f"{one.name}: loss and validation by epoch; the star is the epoch that was tested")
+            (
+                figures.curves(one, form),
+                f"{one.name}: loss and validation by epoch; the star is the epoch that was tested",
+            )
             for one in results.variants
         ),
     ]
-    there = [(png, caption) for png, caption in shown if png is not None]
+    there = [(svg, caption) for svg, caption in shown if svg is not None]
     if not there:
         return "<p>Nothing to draw yet.</p>\n"
     return "".join(
-        f'<figure class="figure">{_image(png, caption)}<figcaption>{html.escape(caption)}.</figcaption></figure>\n'
-        for png, caption in there
+        f'<figure class="figure">{_image(svg, caption, "svg+xml")}'
+        f"<figcaption>{html.escape(caption)}.</figcaption></figure>\n"
+        for svg, caption in there
     )
 
 
@@ -209,5 +220,5 @@ def _table(table: Table, said: str = "", words: bool = False) -> str:
     )
 
 
-def _image(png: bytes, alt: str) -> str:
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
+def _image(content: bytes, alt: str, kind: str = "png") -> str:
+    return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'

@@ -55,11 +55,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Row:
-    """Metrics of one label in one case, by name; None where undefined (see `radseg.pipelines.metrics`)."""
+    """Metrics of one label in one case, by name; None where undefined (see `radseg.pipelines.metrics`).
+
+    `truth` and `prediction` are what is known of the label's size by name, as `evaluate` records it.
+    """
 
     case: str
     label: str
     metrics: Mapping[str, float | None]
+    truth: Mapping[str, float] = field(default_factory=dict)
+    prediction: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -102,7 +102,7 @@ def run(job: Job) -> Record:
     except Exception as error:
         _logger.debug("%s, fold %d failed", job.variant, job.fold, exc_info=True)
         return fail(job, one_line(error))
-    rows = tuple(Row(row["case"], row["label"], finite(row["metrics"])) for row in metrics["rows"])
+    rows = tuple(Row(**{**row, "metrics": finite(row["metrics"])}) for row in metrics["rows"])
     ended = _ended(job, progress, status="done", rows=rows, notes=tuple(notes_on(rows)))
     _write(job.place / DONE, ended)
     return ended

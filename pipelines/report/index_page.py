@@ -14,15 +14,20 @@ from radseg.pipelines.report.index_template import PAGE, SCRIPT, STYLE
 from radseg.pipelines.report.results import Result, amount_columns, last_results
 
 _LINKED = {
+    "report.html": "page",
     "mask.nii.gz": "mask",
     "mask.png": "mask",
+    "uncertainty.nii.gz": "uncertainty",
+    "uncertainty.png": "uncertainty",
     "segmentation.dcm": "SEG",
     "rtstruct.dcm": "RTSTRUCT",
     "report.dcm": "SR",
     "statistics.json": "statistics",
 }
+_PLOTS = {"bland_altman.png": "Sizes against the truth (Bland–Altman)"}
+"""What a verb may have left beside the page, and what it shows."""
 _HEADS = {"volume_ml": "ml", "area_mm2": "mm²", "share_of_image": "share of image"}
-_URGENCY = {"failed": 0, "refused": 1, "done": 3}
+_NUMBER = ' class="number"'
 
 
 def write_index(
@@ -30,10 +35,12 @@ def write_index(
     rows: Iterable[Mapping[str, Any]],
     files_of: Callable[[str], Collection[str] | None] | None = None,
 ) -> None:
-    """Writes `index.html`, a sortable table of all cases: failed first, then refused, then those with warnings.
+    """Writes `index.html`, a table of all cases that sorts by any column and filters by words.
 
-    The page loads nothing but the previews beside it, each when it is scrolled to. It says what the manifest says, and
-    no more about patients.
+    Flagged cases come first, then those that failed, those with warnings, refused inputs, and the rest; without
+    JavaScript the page shows that order. It loads nothing but the previews beside it, each when it is scrolled to:
+    inside the page the small pictures of thousands of cases would weigh tens of megabytes. It says what the manifest
+    says, and no more about patients.
 
     Args:
         output_dir: folder of the batch.
@@ -45,22 +52,31 @@ def write_index(
         OSError: the page can't be written; one that was there before stays.
     """
     results = sorted(last_results(rows), key=_urgency)
-    write_whole(output_dir / "index.html", _page(results, files_of or _listed_in(output_dir)))
+    plots = [file for file in _PLOTS if (output_dir / file).is_file()]
+    write_whole(output_dir / "index.html", _page(results, files_of or _listed_in(output_dir), plots))
 
 
-def _page(results: list[Result], files_of: Callable[[str], Collection[str] | None]) -> Iterator[str]:
+def _page(
+    results: list[Result], files_of: Callable[[str], Collection[str] | None], plots: Iterable[str]
+) -> Iterator[str]:
     columns = amount_columns(results)
-    counts = {status: sum(one.status == status for one in results) for status in ("done", "failed", "refused")}
-    doubtful = sum(one.status == "done" and bool(one.warnings) for one in results)
-    said = f"{counts['done']} done ({doubtful} with warnings), {counts['failed']} failed, {counts['refused']} refused"
-    amounts = [_head(f"{label}, {_HEADS[known]}", ' class="number"') for label, known in columns]
-    heads = [_head("Case"), _head("Status"), *amounts, _head("Warnings"), _head("Seconds", ' class="number"')]
+    amounts = [_head(f"{label}, {_HEADS[known]}", _NUMBER) for label, known in columns]
+    heads = [_head("Case"), _head("Status"), *amounts, _head("Warnings"), _head("Seconds", _NUMBER)]
     before, after = PAGE.split("$rows")
     values = {"style": STYLE, "script": SCRIPT, "style_hash": _csp_hash(STYLE), "script_hash": _csp_hash(SCRIPT)}
-    yield Template(before).substitute(values, said=said, heads="".join(heads))
+    links = "".join(f'<p><a href="./{file}">{_PLOTS[file]}</a></p>\n' for file in plots)
+    yield Template(before).substitute(values, said=_said(results), heads="".join(heads), plots=links)
     for one in results:
         yield _row(one, columns, files_of(one.case) or () if one.status == "done" else ())
     yield Template(after).substitute(values)
+
+
+def _said(results: list[Result]) -> str:
+    """How the batch ended, in a line."""
+    done = [one for one in results if one.status == "done"]
+    flagged, doubtful = sum(bool(one.flags) for one in done), sum(bool(one.warnings) for one in done)
+    failed, refused = (sum(one.status == status for one in results) for status in ("failed", "refused"))
+    return f"{len(done)} done ({flagged} flagged, {doubtful} with warnings), {failed} failed, {refused} refused"
 
 
 def _row(one: Result, columns: list[tuple[str, str]], files: Collection[str]) -> str:
@@ -68,23 +84,29 @@ def _row(one: Result, columns: list[tuple[str, str]], files: Collection[str]) ->
     case, folder = html.escape(one.case), f"./{quote(one.case, safe='', errors='replace')}"
     preview = ""
     if "preview.png" in files:
+        page = "report.html" if "report.html" in files else "preview.png"
         preview = (
-            f'<a href="{folder}/preview.png"><img src="{folder}/preview.png" alt="Preview of {case}" '
-            'loading="lazy" width="192" height="108"></a>'
+            f'<a href="{folder}/{page}"><img src="{folder}/preview.png" alt="Preview of {case}" '
+            'loading="lazy" decoding="async" width="192" height="108"></a>'
         )
     links = " ".join(f'<a href="{folder}/{file}">{said}</a>' for file, said in _LINKED.items() if file in files)
     amounts = "".join(f"<td>{_amount(one.amounts.get(label, {}).get(known))}" for label, known in columns)
-    warnings = "".join(f"<li>{html.escape(warning)}" for warning in one.warnings)
+    warnings = "".join(_warning(warning, warning in one.flags) for warning in one.warnings)
     reason = f"<p>{html.escape(one.reason)}</p>" if one.reason else ""
+    status = f'{one.status}, <b class="flagged">flagged</b>' if one.flags else one.status
     seconds = "" if one.seconds is None else f"{one.seconds:.1f}"
     return (
-        f'<tr><td>{preview}<th scope="row">{case}<p>{links}</p><td class="{one.status}">{one.status}{reason}'
+        f'<tr><td>{preview}<th scope="row">{case}<p>{links}</p><td class="{one.status}">{status}{reason}'
         f"{amounts}<td>{f'<ul>{warnings}</ul>' if warnings else ''}<td>{seconds}\n"
     )
 
 
+def _warning(text: str, flag: bool) -> str:
+    return f'<li class="flagged">{html.escape(text)}' if flag else f"<li>{html.escape(text)}"
+
+
 def _head(text: str, kind: str = "") -> str:
-    return f'<th scope="col"{kind}><button type="button">{html.escape(text)}</button>'
+    return f'<th scope="col"{kind}>{html.escape(text)}'
 
 
 def _amount(value: float | None) -> str:
@@ -92,7 +114,10 @@ def _amount(value: float | None) -> str:
 
 
 def _urgency(one: Result) -> tuple[int, str]:
-    return (2 if one.status == "done" and one.warnings else _URGENCY[one.status]), one.case
+    """Flagged, failed, with warnings, refused, done: a batch may have more refused inputs than cases."""
+    if one.flags:
+        return 0, one.case
+    return {"failed": 1, "refused": 3, "done": 2 if one.warnings else 4}[one.status], one.case
 
 
 def _listed_in(output_dir: Path) -> Callable[[str], Collection[str] | None]:

@@ -1,6 +1,7 @@
 """What became of each case, from the lines of a manifest."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ class Result:
         amounts: by label, then by what is known of it (`AMOUNTS`).
         seconds: over all stages, None when unknown.
         warnings: what is doubtful about it.
+        flags: why its image may be no image for the bundle; part of the warnings.
     """
 
     case: str
@@ -29,6 +31,7 @@ class Result:
     amounts: Mapping[str, Mapping[str, float]]
     seconds: float | None
     warnings: tuple[str, ...]
+    flags: tuple[str, ...] = ()
 
 
 def last_results(rows: Iterable[Mapping[str, Any]]) -> list[Result]:
@@ -72,17 +75,18 @@ def _result(row: Mapping[str, Any], name: str, status: str) -> Result:
         kind=str(row.get("kind", "")),
         amounts=amounts,
         seconds=round(sum(seconds), 3) if seconds else None,
-        warnings=_lines(row.get("warnings") or ()),
+        warnings=_lines(dict.fromkeys((*(row.get("flags") or ()), *(row.get("warnings") or ())))),
+        flags=_lines(row.get("flags") or ()),
     )
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def _lines(texts: Sequence[object]) -> tuple[str, ...]:
+def _lines(texts: Iterable[object]) -> tuple[str, ...]:
     return tuple(_line(text) for text in texts)

@@ -9,7 +9,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DATA_VERBS = ("import", "check", "sample", "drr")
-VERBS = (["segment"], ["train"], ["evaluate"], ["validate"], ["listen"], *(["data", verb] for verb in DATA_VERBS))
+VERBS = (
+    *([verb] for verb in ("segment", "train", "evaluate", "measure", "explain", "validate", "listen")),
+    *(["data", verb] for verb in DATA_VERBS),
+)
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

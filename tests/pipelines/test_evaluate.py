@@ -69,6 +69,34 @@ def test_csv_json_and_result_agree(small_weights: dict[str, Path], small: dict[s
     assert float(rows[-2]["dice"]) == pytest.approx(np.mean(dice))
     assert result["mean"]["vertebra"]["dice"] == pytest.approx(np.mean(dice))
     assert "two empty masks is 1" in result["convention"]
+    for row in result["rows"]:
+        assert set(row["truth"]) == set(row["prediction"]) == {"volume_ml"}
+        assert (row["truth"]["volume_ml"] == 0) == (row["metrics"]["voxels_truth"] == 0)
+    assert (tmp_path / "bland_altman.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "bland_altman.pdf").read_bytes().startswith(b"%PDF")
+    found = result["agreement"]["vertebra"]
+    differences = [row["prediction"]["volume_ml"] - row["truth"]["volume_ml"] for row in result["rows"][::2]]
+    assert (found["unit"], found["pairs"]) == ("ml", 4)
+    assert found["bias"] == pytest.approx(np.mean(differences))
+    assert found["upper"] - found["bias"] == pytest.approx(1.96 * np.std(differences, ddof=1))
+
+
+def test_fewer_than_three_cases_have_no_plot_and_an_old_one_goes(
+    small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "bland_altman.png").touch()
+    settings = {"weights": str(small_weights["lung_xray"]), "progress": False, **small["lung_xray"]}
+    result = evaluate("lung_xray", output_dir=str(tmp_path), **settings)
+    assert result["agreement"] == dict.fromkeys(result["mean"])
+    assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "metrics.csv"}
+    for row in result["rows"]:
+        assert all(row[which].keys() <= {"area_mm2", "share_of_image"} for which in ("truth", "prediction"))
+
+
+def test_plots_can_be_left_out(small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path) -> None:
+    settings = {"weights": str(small_weights["lung_ct"]), "progress": False, **small["lung_ct"]}
+    evaluate("lung_ct", output_dir=str(tmp_path), plots=False, **settings)
+    assert not list(tmp_path.glob("bland_altman*"))
 
 
 def test_cases_of_one_file_name_are_told_apart_by_their_folders() -> None:

@@ -68,18 +68,9 @@ def _lungs(scan: Coarse) -> tuple[Mask, Mask, int, int]:
     Raises:
         _UnsureError: too little of it, or the field of view cuts it.
     """
-    inside = _dark_inside(scan)
-    labels, count = ndimage.label(inside)
-    litres = float(np.prod(scan.spacing_mm)) * 1e-6
-    held = np.bincount(labels.ravel(), minlength=count + 1) * litres
-    gas = np.bincount(labels[scan.hu < _ROOM_AIR_HU], minlength=count + 1) * litres
-    held[0] = 0
-    large = held >= _LEAST_PIECE_LITRES
-    lung = large & (gas <= _MOST_GAS * held)
-    lung &= held >= _LEAST_PIECE * held[lung].max(initial=0.0)
-    if held[lung].sum() < _LEAST_LITRES:
+    lungs, inside = air_of_lungs(scan)
+    if lungs.sum() * float(np.prod(scan.spacing_mm)) * 1e-6 < _LEAST_LITRES:
         raise _UnsureError("hardly any air of lungs")
-    lungs, inside = np.asarray(lung[labels]), np.asarray(large[labels])
     if lungs[[0, -1]].any() or lungs[:, [0, -1]].any():
         raise _UnsureError("the field of view cuts the lungs")
     (filled,) = np.nonzero(lungs.any(axis=(0, 1)))
@@ -89,6 +80,20 @@ def _lungs(scan: Coarse) -> tuple[Mask, Mask, int, int]:
     for mask in (lungs, inside):
         mask[:, :, :first] = mask[:, :, stop:] = False
     return lungs, inside, first, stop
+
+
+def air_of_lungs(scan: Coarse) -> tuple[Mask, Mask]:
+    """The air of lungs, and all that is dark inside the patient in pieces of some size: gas of the bowel too."""
+    inside = _dark_inside(scan)
+    labels, count = ndimage.label(inside)
+    litres = float(np.prod(scan.spacing_mm)) * 1e-6
+    held = np.bincount(labels.ravel(), minlength=count + 1) * litres
+    gas = np.bincount(labels[scan.hu < _ROOM_AIR_HU], minlength=count + 1) * litres
+    held[0] = 0
+    large = held >= _LEAST_PIECE_LITRES
+    lung = large & (gas <= _MOST_GAS * held)
+    lung &= held >= _LEAST_PIECE * held[lung].max(initial=0.0)
+    return np.asarray(lung[labels]), np.asarray(large[labels])
 
 
 def _prism(scan: Coarse, lungs: Mask, dark: Mask, first: int, stop: int) -> Mask:

@@ -186,7 +186,7 @@ def test_figures_are_inside_and_have_words(ablation: tuple[Results, Page]) -> No
     for image in images:
         assert image["alt"]
         source = image["src"] or ""
-        assert base64.b64decode(source.removeprefix("data:image/png;base64,")).startswith(b"\x89PNG")
+        assert b"<svg" in base64.b64decode(source.removeprefix("data:image/svg+xml;base64,"))
 
 
 def test_a_comparison_shows_parameters_against_iou(tmp_path: Path) -> None:

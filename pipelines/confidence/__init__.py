@@ -1,0 +1,7 @@
+"""How far to trust a mask: which regions are doubtful, and whether probabilities mean what they say."""
+
+from radseg.pipelines.confidence.calibration import Calibration
+from radseg.pipelines.confidence.regions import doubtful_regions
+from radseg.pipelines.confidence.temperature import temperature_of
+
+__all__ = ["Calibration", "doubtful_regions", "temperature_of"]

@@ -1,0 +1,20 @@
+"""Vertebrae measured: told apart, their heights, Genant's grades, and the density of their cores."""
+
+from radseg.pipelines.measure.vertebrae.core_hu import Core, core_density
+from radseg.pipelines.measure.vertebrae.genant import Deformity, deformities
+from radseg.pipelines.measure.vertebrae.heights import MeasuredBody, measured_bodies
+from radseg.pipelines.measure.vertebrae.instances import Instances, numbered_vertebrae, split_vertebrae
+from radseg.pipelines.measure.vertebrae.vertebra_measures import VertebraMeasures
+
+__all__ = [
+    "Core",
+    "Deformity",
+    "Instances",
+    "MeasuredBody",
+    "VertebraMeasures",
+    "core_density",
+    "deformities",
+    "measured_bodies",
+    "numbered_vertebrae",
+    "split_vertebrae",
+]
