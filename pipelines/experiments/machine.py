@@ -30,7 +30,7 @@ def describe_machine(device: str = "auto") -> Machine:
 
 def commit() -> str | None:
     """The commit that radseg runs from, with "-dirty" if files were changed since; None if it isn't a checkout."""
-    root = Path(radseg.pipelines.__file__).parents[1]
+    root = Path(radseg.pipelines.__file__).resolve().parents[1]
     if not (root / ".git").exists():  # installed, perhaps inside somebody else's checkout
         return None
     try:

@@ -38,6 +38,7 @@ class EpochDataset(Dataset[Any]):
             are the volumes.
         repeats: how often an epoch takes each item, augmented anew each time; for few volumes with many windows.
         labels: how many labels there are; a label map with a higher value is refused.
+        must_occur: of the labels 1, 2, … the last that at least one item should have; one that none has is told of.
         keys: what is kept of an item; each must be there.
         progress: show a bar while preparing.
         cache_dir: folder of a `PreparedCache`; None, nothing is kept on disk.
@@ -54,6 +55,7 @@ class EpochDataset(Dataset[Any]):
         slice_axis: int | None = None,
         repeats: int = 1,
         labels: int | None = None,
+        must_occur: int = 0,
         keys: Sequence[str] = ("image", "label"),
         progress: bool = True,
         cache_dir: str | Path | None = None,
@@ -66,11 +68,18 @@ class EpochDataset(Dataset[Any]):
         self.seed = seed
         self.slice_axis = slice_axis
         self.labels = labels
+        self._absent = set(range(1, must_occur + 1))
         self.keys = tuple(keys)
         self.epoch = 0
         self._cache = None if cache_dir is None else PreparedCache(cache_dir, transform, int(cache_limit_gb * 1e9))
         self._room_bytes = int(memory_share * _memory_bytes())
         self._prepared = [self._take(item) for item in tracked(self.data, "preparing images", progress)]
+        if self._absent and self.data:
+            names = ", ".join(str(label) for label in sorted(self._absent))
+            _logger.warning(
+                "label %s occurs in none of the %d items: the network can't learn it; check the labels and the split",
+                names, len(self.data),
+            )  # fmt: skip
         if self._room_bytes < 0 and cache_dir is None:
             _logger.warning(
                 "the prepared images take much of this machine's memory; --cache_dir DIR maps them from disk"
@@ -92,6 +101,7 @@ class EpochDataset(Dataset[Any]):
             kept = self._prepare(sources) if cache is None else cache.get(sources, lambda: self._prepare(sources))
             if self.labels is not None:
                 check_labels(item["label"], kept["label"].numpy(), self.labels)
+            self._absent -= {label for label in self._absent if bool((kept["label"] == label).any())}
         except Exception as error:
             cause = radseg_cause(error)
             raise (cause or InputError(f"{item.get('image')}: can't be prepared: {error}")) from error

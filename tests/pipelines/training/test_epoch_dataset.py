@@ -75,3 +75,10 @@ def test_images_that_fill_the_memory_are_told_of_with_the_remedy(caplog: pytest.
     assert caplog.text == ""
     EpochDataset(ITEMS, _load, progress=False, memory_share=1e-9)
     assert "--cache_dir" in caplog.text
+
+
+def test_a_label_that_no_item_has_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    EpochDataset(ITEMS, _load, progress=False, labels=2, must_occur=1)
+    assert caplog.text == ""
+    EpochDataset(ITEMS, _load, progress=False, labels=2, must_occur=2)
+    assert "label 2 occurs in none of the 3 items" in caplog.text
