@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from radseg.pipelines.bundle_loader import find_bundle, load_workflow
-from radseg.pipelines.errors import RadsegError, WeightsError
+from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError
 from radseg.pipelines.experiments.results import read_results
 from radseg.pipelines.experiments.scores import POOLED, over_folds
 from radseg.pipelines.report.atomic import write_whole
@@ -39,7 +39,7 @@ def ship_weights(
         The file.
 
     Raises:
-        ConfigError: no such bundle.
+        ConfigError: no such bundle, or its metadata.json has no place for them.
         WeightsError: weights of another network, a value that float16 can't hold, or too large a file.
     """
     root = find_bundle(bundle, trust_config)
@@ -55,8 +55,12 @@ def ship_weights(
     about = (root / "metadata.json").read_text(encoding="utf-8")
     about = _SHA256.sub(lambda match: f'{match[1]}"{sha256_of(file)}"', about)
     about = _METRICS.sub(lambda match: match[1] + json.dumps(rounded, ensure_ascii=False), about)
+    told = json.loads(about)
+    if (told.get("weights_sha256"), told.get("eval_metrics")) != (sha256_of(file), rounded):
+        raise ConfigError(
+            f"{root / 'metadata.json'}: has no weights_sha256 or eval_metrics to fill; add them as null and {{}}"
+        )
     write_whole(root / "metadata.json", [about])
-    load_weights(network, file, root)
     return file
 
 

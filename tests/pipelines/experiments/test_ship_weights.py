@@ -11,7 +11,7 @@ from made_up_results import made_up
 
 import radseg.bundles
 from radseg.networks import LungUNet
-from radseg.pipelines.errors import WeightsError
+from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.experiments import ship_weights as module
 from radseg.pipelines.experiments.results import write_results
 from radseg.pipelines.experiments.ship_weights import main, ship_weights
@@ -79,6 +79,14 @@ def test_what_cant_ship_leaves_the_bundle_as_it_was(bundle: Path, trained: Path,
         ship_weights(bundle, trained, trust_config=True)
     assert (bundle / "metadata.json").read_bytes() == before
     assert not (bundle / "models").exists()
+
+
+def test_metadata_without_a_place_for_the_sha256_is_told(bundle: Path, trained: Path) -> None:
+    about = json.loads((bundle / "metadata.json").read_text())
+    del about["weights_sha256"]
+    (bundle / "metadata.json").write_text(json.dumps(about))
+    with pytest.raises(ConfigError, match="has no weights_sha256"):
+        ship_weights(bundle, trained, trust_config=True)
 
 
 def test_weights_that_are_too_large_are_refused(
