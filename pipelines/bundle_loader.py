@@ -28,10 +28,11 @@ from radseg.pipelines.io.store.url import absolute
 CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), "inference": ("infer", "inferring")}
 _NO_TARGET = re.compile(r"Cannot locate class or function path: '([^']+)'")
 # keys that say where and how to run, not what to make of an image
-RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "lobes", "device", "series", "overwrite", "workers",
-            "temperature", "progress", "num_workers", "resume", "bundle_root", "storage", "output_type", "seg_type",
-            "send_to", "deidentify", "cache_dir", "cache_limit_gb")  # fmt: skip
-_PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "temperature", "lung_mask", "lobes", "deidentify", "cache_dir")
+RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "lobes", "device", "series", "overwrite",
+            "workers", "temperature", "progress", "num_workers", "resume", "bundle_root", "storage", "output_type",
+            "seg_type", "send_to", "deidentify", "cache_dir", "cache_limit_gb")  # fmt: skip
+_PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "temperature", "lung_mask", "lobes", "deidentify",
+              "cache_dir")  # fmt: skip
 _SPECIAL_KEYS = ("_disabled_", "_requires_", "_mode_", "_desc_")
 
 
