@@ -15,7 +15,7 @@ import numpy.typing as npt
 from radseg.pipelines.bundle_loader import read_json
 from radseg.pipelines.case_folder import CASE_FILES, case_folder, recover, write_case
 from radseg.pipelines.cases import Case, digest
-from radseg.pipelines.confidence import doubtful_regions
+from radseg.pipelines.confidence import doubt_of, doubtful_regions
 from radseg.pipelines.dicom_out.writer import DicomOut
 from radseg.pipelines.engine import Prediction, Predictor
 from radseg.pipelines.errors import InputError, RadsegError, one_line
@@ -233,6 +233,7 @@ class CaseWorker:
             statistics["temperature"] = prediction.temperature
         if prediction.uncertainty is not None:
             statistics["confidence"] = prediction.confidence
+        doubt = doubt_of(prediction) if self.case_page.wanted else None
         try:
             with case_folder(self.destination.local, name) as folder:
                 write_case(
@@ -241,15 +242,16 @@ class CaseWorker:
                 )  # fmt: skip
                 self.dicom_out.write(folder, work.case, volume, prediction, statistics)
                 self.case_page.write(
-                    folder, work.case, volume, prediction, statistics, work.seconds,
-                    dataclasses.asdict(prediction.effort), str(self.predictor.device),
+                    folder, work.case, volume, prediction.mask, statistics, work.seconds,
+                    dataclasses.asdict(prediction.effort), str(self.predictor.device), doubt.values if doubt else None,
+                    doubt.said if doubt else "",
                 )  # fmt: skip
         except OSError as error:
             reason = f"can't be written ({error.strerror}); free some space or choose another output"
             raise InputError(f"{self.destination.local}: {reason}") from error
         self.destination.publish_case(name, last="statistics.json")
         effort = dataclasses.asdict(prediction.effort)
-        volume = prediction = work.volume = work.prediction = None  # type: ignore[assignment]
+        volume = prediction = doubt = work.volume = work.prediction = None  # type: ignore[assignment]
         work.say("sending")
         sent = self.dicom_out.send(self.destination.local / name, work.case)
         work.seconds["write"] = time.monotonic() - start

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import Volume, load_mask, load_volume, mask_on_image
+from radseg.pipelines.io.dicom.seg_mask import is_segmentation, read_segmentation
+from radseg.pipelines.io.load import as_case
 from radseg.pipelines.io.store.destination import Destination
 from radseg.pipelines.io.store.local_copy import local_copy, urls_in_errors
 from radseg.pipelines.io.store.url import last_part, place
@@ -75,9 +77,11 @@ def measure(
     Which value it is doesn't matter where there is one. Without an image there are no HU, and a PNG has no pixel size.
 
     Args:
-        mask: NIfTI, NRRD, MHA or, of a slice or radiograph, PNG; path or URL.
-        image: what it was drawn on: a file, or the folder of a DICOM series. Of an X-ray the mask's columns and rows
-            are the image's; a volume's mask lies voxel for voxel on it.
+        mask: NIfTI, NRRD, MHA, DICOM Segmentation or, of a slice or radiograph, PNG; path or URL. Values of a
+            segmentation are its segments' numbers.
+        image: what it was drawn on: a file, or the folder of a DICOM series; a DICOM Segmentation, which has frames
+            only where it marks something, can't do without. Of an X-ray the mask's columns and rows are the image's; a
+            volume's mask lies voxel for voxel on it.
         kind: one of `KINDS`.
         top_level: of a spine, the level of the topmost vertebra, such as T5.
         lobes, lung_mask: of lung_ct, see `LesionBurden`.
@@ -89,12 +93,7 @@ def measure(
     """
     _check(kind, top_level, {"lobes": lobes, "lung_mask": lung_mask}, output)
     file = local_copy(mask)
-    of_mask = _as_picture(load_mask(file), kind)
-    volume = of_mask
-    if image is not None:
-        of_image = local_copy(image)
-        volume = load_volume(of_image, modality="DX" if kind in _RADIOGRAPHS else "CT")
-        of_mask = mask_on_image(of_image, volume, file, of_mask)
+    of_mask, volume = _pair(file, None if image is None else local_copy(image), kind)
     labels, notes = _labels(as_labels(of_mask, file), kind, file)
     statistics = _statistics(kind, labels, top_level, lobes, lung_mask)(labels, volume, file.name)
     known = (*of_mask.notes, *(volume.notes if image is not None else ()), *notes, *statistics.pop("warnings", ()))
@@ -122,6 +121,26 @@ def _check(kind: str, top_level: str | None, of_lung_ct: Mapping[str, Any], outp
             raise ConfigError(f"{name} belongs to lung_ct, not to {kind}; drop it")
     if output is not None and not str(output).lower().endswith(_ENDINGS):
         raise ConfigError(f"{output}: the numbers are written as .json or .csv; name the file so")
+
+
+def _pair(file: Path, of_image: Path | None, kind: str) -> tuple[Volume, Volume]:
+    """The mask, and the image that it lies on: itself, where none is given.
+
+    Raises:
+        InputError: as `measure` does.
+    """
+    modality = "DX" if kind in _RADIOGRAPHS else "CT"
+    if is_segmentation(file):
+        if of_image is None:
+            raise InputError(f"{file}: a DICOM Segmentation needs the series that it was drawn on; give that as IMAGE")
+        case = as_case(of_image, modality=modality)
+        volume = load_volume(case, modality=modality)
+        return read_segmentation(file, case, volume), volume
+    of_mask = _as_picture(load_mask(file), kind)
+    if of_image is None:
+        return of_mask, of_mask
+    volume = load_volume(of_image, modality=modality)
+    return mask_on_image(of_image, volume, file, of_mask), volume
 
 
 def _as_picture(mask: Volume, kind: str) -> Volume:

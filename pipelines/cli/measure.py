@@ -20,10 +20,11 @@ class Kind(StrEnum):
 
 @verb
 def measure(
-    mask: Annotated[str, typer.Argument(help="Mask: NIfTI, NRRD, MHA or PNG; file or URL.")],
+    mask: Annotated[str, typer.Argument(help="Mask: NIfTI, NRRD, MHA, DICOM SEG or PNG; file or URL.")],
     kind: Annotated[Kind, typer.Option("--as", help="What the mask shows.")],
     image: Annotated[
-        str | None, typer.Argument(help="What it was drawn on; for density in HU, and a PNG mask's pixel size.")
+        str | None,
+        typer.Argument(help="What it was drawn on; for density in HU, a PNG mask's pixel size, and any DICOM SEG."),
     ] = None,
     top_level: Annotated[str | None, typer.Option(help="spine: level of the topmost vertebra, such as T5.")] = None,
     lobes: Annotated[
@@ -41,6 +42,8 @@ def measure(
     Example: `radseg measure lesion.nii.gz ct.nii.gz --as lung_ct --lobes lobes.nii.gz -o lesion.csv`
 
     Example: `radseg measure vertebrae.nii.gz ct.nii.gz --as spine --top-level T5`
+
+    Example: `radseg measure segmentation.dcm CT_FOLDER --as lung_ct`
     """
     from radseg.pipelines.measure.table import as_lines
     from radseg.pipelines.measure_masks import measure as run

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, special
+from scipy import ndimage
 
+from radseg.pipelines.confidence.doubt import entropy_of
 from radseg.pipelines.engine import Prediction
 from radseg.pipelines.io import Volume
 from radseg.transforms.slabs import Box, count_planes, foreground_box, slabs
@@ -28,9 +29,10 @@ def doubtful_regions(prediction: Prediction, volume: Volume, labels: Sequence[st
 
     A region is what hangs together by faces, edges or corners and has one label. Its `mean_entropy` is the mean over
     its voxels of what `radseg.pipelines.engine.combine.uncertainty` defines, 0…1 (`mean_disagreement` where the bundle
-    asks for that part of it). Of several members there is also the volume in which they, each by itself, don't all
-    give the same label: inside the region and around it. What differs around a mask goes to the regions that it
-    touches, in proportion to the faces that they share, and what touches none is `disagreement_elsewhere`.
+    asks for that part of it). Its `mean_probability` is that of its label, where probabilities were kept: those of
+    pictures and of several members are. Of several members there is also the volume in which they, each by itself,
+    don't all give the same label: inside the region and around it. What differs around a mask goes to the regions that
+    it touches, in proportion to the faces that they share, and what touches none is `disagreement_elsewhere`.
 
     Args:
         prediction: the mask and what goes with it.
@@ -42,7 +44,7 @@ def doubtful_regions(prediction: Prediction, volume: Volume, labels: Sequence[st
         how many smaller ones there are; of several members "disagreement" and "disagreement_elsewhere", each with
         "voxels" and, as far as the size of a voxel is known, "volume_ml" or "area_mm2".
     """
-    doubt = _doubt(prediction)
+    doubt = entropy_of(prediction)
     if doubt is None:
         return {}
     box = _box_around(prediction.mask, prediction.differing)
@@ -50,6 +52,8 @@ def doubtful_regions(prediction: Prediction, volume: Volume, labels: Sequence[st
     numbers, of_label = _numbered(mask, len(labels))
     sizes = np.bincount(of_label, minlength=len(labels) + 1)
     voxels, total = _sums(numbers, doubt, len(of_label))
+    kept = prediction.probability
+    kept = kept if kept is not None and len(kept) == len(labels) else None
     differing = None if prediction.differing is None else prediction.differing[box]
     shared, elsewhere = None, 0
     if differing is not None:
@@ -58,15 +62,19 @@ def doubtful_regions(prediction: Prediction, volume: Volume, labels: Sequence[st
     rows = []
     for label, name in enumerate(labels, start=1):
         mine = np.flatnonzero(of_label == label)
+        probable: npt.NDArray[np.float64] | None = None
+        if kept is not None and mine.size:
+            _, probable = _sums(numbers, kept[label - 1][box], len(of_label))
         largest = mine[np.argsort(-voxels[mine], kind="stable")][:MOST_REGIONS]
         for region in largest.tolist():
-            mean = float(total[region] / (255 * voxels[region]))
+            mean = _mean(total, voxels, region)
             rows.append(
                 {
                     "label": name,
                     **_amount(float(voxels[region]), volume),
                     **_centre(numbers, where[region - 1], region, box, volume),
-                    f"mean_{prediction.measure}": round(mean, 4),
+                    **({} if probable is None else {"mean_probability": _mean(probable, voxels, region)}),
+                    f"mean_{prediction.measure}": mean,
                     **({"doubtful": mean > DOUBTFUL} if prediction.measure == "entropy" else {}),
                     **({} if shared is None else {"disagreement": _amount(float(shared[region]), volume)}),
                 }
@@ -76,17 +84,6 @@ def doubtful_regions(prediction: Prediction, volume: Volume, labels: Sequence[st
         told["disagreement"] = _amount(float(shared.sum()) + elsewhere, volume)
         told["disagreement_elsewhere"] = _amount(elsewhere, volume)
     return told
-
-
-def _doubt(prediction: Prediction) -> Bytes | None:
-    """Uncertainty of several members, entropy of one: kept as such, or from the kept probability of a single label."""
-    if prediction.uncertainty is not None:
-        return prediction.uncertainty
-    if prediction.entropy is None and prediction.probability is not None and len(prediction.probability) == 1:
-        p = np.arange(256) / 255
-        entropy = (special.entr(p) + special.entr(1 - p)) / np.log(2)
-        return np.asarray(np.rint(255 * entropy).astype(np.uint8)[prediction.probability[0]])
-    return prediction.entropy
 
 
 def _box_around(mask: Bytes, differing: Bytes | None) -> Box:
@@ -116,6 +113,10 @@ def _sums(numbers: Numbers, values: Bytes, count: int) -> tuple[npt.NDArray[np.i
         voxels += np.bincount(slab.ravel(), minlength=count)
         total += np.bincount(slab.ravel(), values[index].ravel(), count)
     return voxels, total
+
+
+def _mean(total: npt.NDArray[np.float64], voxels: npt.NDArray[np.int64], region: int) -> float:
+    return round(float(total[region] / (255 * voxels[region])), 4)
 
 
 def _shared_out(numbers: Numbers, differing: Bytes, count: int) -> tuple[npt.NDArray[np.float64], int]:

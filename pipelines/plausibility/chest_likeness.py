@@ -14,6 +14,7 @@ _SIDE = 64
 _BLUR = 1.5
 _FIELD = (0.15, 0.36)  # half width and half height of a lung field, of the chest's
 _APART = 0.26  # from the middle to a field's
+_MIDDLE = (0.06, 0.6)  # of spine and heart between the fields: half width, and how bright, a field being 1 dark
 _SCALES = (0.7, 0.85, 1.0)  # of the chest in the picture
 _SHAPES = (0.85, 1.0, 1.2)  # width over height
 
@@ -21,9 +22,10 @@ _SHAPES = (0.85, 1.0, 1.2)  # width over height
 class ChestLikeness:
     """Flags by the best correlation with a drawn pair of lung fields, wherever and however large they are.
 
-    Of 75 frontal chest X-rays at hand, many with dense lungs, all correlate by more than 0.21, half by more than
-    0.6; of 6 infants' pelves all by 0.20 or less. The template was drawn with these images in view. A photo or a CT
-    slice may correlate as well: this check can't tell them.
+    Of 75 frontal chest X-rays at hand, many with dense lungs, all correlate by 0.31 or more, half by more than 0.65; of
+    6 infants' and 11 simulated pelves all by 0.16 or less (without the bright middle: 0.25 and 0.20). The template was
+    drawn with these images in view, and no real pelvis of an adult was. A photo or a CT slice may correlate as well:
+    this check can't tell them.
 
     Args:
         least: for a bundle that takes chests.
@@ -64,6 +66,7 @@ def _templates() -> tuple[Array, ...]:
     fields = np.zeros((_SIDE, _SIDE), np.float32)
     for side in (-1, 1):
         fields -= np.clip(1.3 - ((column - side * _APART) / _FIELD[0]) ** 2 - (row / _FIELD[1]) ** 2, 0, 1)
+    fields += _MIDDLE[1] * np.exp(-((column / _MIDDLE[0]) ** 2))
     sizes = [
         (int(_SIDE * scale * min(1.0, shape)), int(_SIDE * scale * min(1.0, 1 / shape)))
         for scale in _SCALES

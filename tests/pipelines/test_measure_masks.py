@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import finding_factory
 import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
+from radseg.pipelines.dicom_out.segmentation import segmentation
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.measure_masks import measure
 
@@ -120,6 +122,22 @@ def test_values_that_are_no_labels_are_refused(values: list[float], said: str, t
     array.flat[: len(values)] = values
     with pytest.raises(InputError, match=said):
         measure(save(tmp_path / "mask.nii.gz", array), kind="lung_ct")
+
+
+def test_a_dicom_segmentation_is_measured_on_its_series(tmp_path: Path, radseg: Callable[..., Any]) -> None:
+    mask = np.zeros((20, 12, 6), np.uint8)
+    mask[12:16, 4:8, 2:4] = 1
+    found = finding_factory.finding(
+        finding_factory.only_case(finding_factory.series(tmp_path / "ct", mask.shape)), mask
+    )
+    segmentation(found).save_as(tmp_path / "seg.dcm", enforce_file_format=True)
+    measured = measure(tmp_path / "seg.dcm", tmp_path / "ct", kind="lung_ct")
+    voxel_ml = 0.8 * 0.6 * 2.5 / 1000
+    assert rows_of(measured)["lesion volume"] == pytest.approx(32 * voxel_ml, abs=1e-3)
+    assert rows_of(measured)["mean density of the lesion"] == pytest.approx(2.5)  # the slice's number is its HU
+    ended = radseg("measure", tmp_path / "seg.dcm", "--as", "lung_ct")
+    assert ended.code == 1
+    assert ended.err.endswith("needs the series that it was drawn on; give that as IMAGE\n")
 
 
 def test_an_empty_mask_says_none(tmp_path: Path) -> None:

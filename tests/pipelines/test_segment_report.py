@@ -13,6 +13,7 @@ from radseg.pipelines.segment import Batch, segment
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
 CHEST = SAMPLES / "lung_xray" / "imagesTr" / "chest06_pa.png"
+CT = SAMPLES / "lung_ct" / "imagesTr" / "lung01.nii.gz"
 DICOM = SAMPLES / "lung_xray" / "dicom"
 
 
@@ -72,3 +73,21 @@ def test_names_are_refused_where_they_make_no_sense(run: Callable[..., Batch], t
         run(DICOM, with_identity=True)
     with pytest.raises(ConfigError, match="contradict each other"):
         run(DICOM, report=True, with_identity=True, deidentify=True)
+
+
+@pytest.mark.parametrize("tta", [None, "flips"])
+def test_each_region_of_a_ct_says_how_sure_it_is(
+    tta: str | None, small_weights: dict[str, Path], small: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = {"weights": str(small_weights["lung_ct"]), "progress": False, "tta": tta, **small["lung_ct"]}
+    assert segment("lung_ct", CT, tmp_path / "OUT", report=True, **settings).ok
+    (folder,) = (path for path in (tmp_path / "OUT").iterdir() if path.is_dir())
+    regions = json.loads((folder / "statistics.json").read_text())["regions"]
+    assert regions
+    known = {"mean_probability", "mean_entropy", "disagreement"} if tta else {"mean_entropy"}
+    assert all(known == known & row.keys() for row in regions)
+    assert all(("mean_probability" in row) == bool(tta) for row in regions)
+    page = (folder / "report.html").read_text()
+    assert 'id="uncertainty"' in page
+    assert ("Of 2 answers: entropy" if tta else "Of a single answer: its entropy inside the labels") in page
+    assert ("Answers differ in" in page) == bool(tta)

@@ -81,11 +81,10 @@ class Browser:
         """A new empty page in a window of that size."""
         target = self.ask("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.ask("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
-        page = self._pages[session] = Page(self, session)
+        page = self._pages[session] = Page(self, session, target)
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.ask(f"{domain}.enable")
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        page.ask("Emulation.setDeviceMetricsOverride", size)
+        page.resize(width, height)
         return page
 
     def ask(self, method: str, arguments: Mapping[str, Any] | None = None, session: str | None = None) -> Any:
@@ -128,9 +127,10 @@ class Page:
         complaints: errors and warnings on its console, and exceptions that nobody caught.
     """
 
-    def __init__(self, browser: Browser, session: str) -> None:
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
         self._browser = browser
         self._session = session
+        self._target = target
         self.requests: list[str] = []
         self.complaints: list[str] = []
         self._loaded = False
@@ -155,6 +155,15 @@ class Page:
             self.complaints.append(told["entry"]["text"])
         elif method == "Page.loadEventFired":
             self._loaded = True
+
+    def resize(self, width: int, height: int) -> None:
+        """Gives the window another size."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.ask("Emulation.setDeviceMetricsOverride", size)
+
+    def close(self) -> None:
+        """Ends the page, which is drawn no more."""
+        self._browser.ask("Target.closeTarget", {"targetId": self._target})
 
     def open(self, url: str) -> None:
         """Goes to a URL and waits until it and all that it names is loaded."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from radseg.pipelines.cases import Case, InputKind
-from radseg.pipelines.engine.prediction import Effort, Prediction
+from radseg.pipelines.engine.prediction import Effort
 from radseg.pipelines.io import Volume
 from radseg.pipelines.measure import LabelVolumes
 from radseg.pipelines.report.case_page import CasePage
@@ -68,9 +68,8 @@ def write_page(
     case = case or Case("case", InputKind.NIFTI, (folder / "x.nii.gz",), folder / "x.nii.gz")
     measured = {**LabelVolumes(labels)(mask, volume, case.name), **PROVENANCE, **(statistics or {})}
     Image.new("RGB", (40, 20)).save(folder / "preview.png")
-    effort = Effort("torch", "exact", 1 if uncertainty is None else 2, 8, 8)
-    prediction = Prediction(mask, {"network": 2.0}, effort, uncertainty=uncertainty)
+    effort = asdict(Effort("torch", "exact", 1 if uncertainty is None else 2, 8, 8))
     page = CasePage(True, with_identity, labels, (-200.0, 1000.0))
     seconds = {"read": 0.25, "network": 2.0}
-    page.write(folder, case, volume, prediction, measured, seconds, asdict(effort), "cpu")
+    page.write(folder, case, volume, mask, measured, seconds, effort, "cpu", uncertainty, "Entropy of two answers.")
     return folder / "report.html"

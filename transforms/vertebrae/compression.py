@@ -107,6 +107,10 @@ class Compression:
         half = self.body.height_mm(0.0) / 2 + 5
         return wide + bend, half + self.below.end_mm, half + self.above.end_mm
 
+    def lost_mm(self, q: float) -> float:
+        """Height lost in the midline at a share of the half depth, mm: −1 behind, 1 in front."""
+        return float(self._lost(np.zeros(1, np.float32), np.full(1, q, np.float32))[0])
+
     def taken_from(self, local: Points) -> Points:
         """Where the values at points are taken, as steps in mm to the right, front and top; all arrays of one shape.
 

@@ -1,6 +1,7 @@
 """The words and tables of a case's page, as HTML with everything escaped that came from elsewhere."""
 
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,34 @@ def measurements_table(statistics: Mapping[str, Any]) -> str:
         [one.get("of") or "all", one.get("name", ""), _value(one), one.get("method", ""), one.get("warning") or ""]
         for one in rows
     ]
-    filled = [column for column in range(len(heads)) if any(row[column] for row in shown)]
-    head = "".join(f'<th scope="col">{heads[column]}</th>' for column in filled)
-    body = "".join(f"<tr>{''.join(_cell(row[column], column) for column in filled)}</tr>\n" for row in shown)
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+    return _table(heads, shown, {"Value": "number", "Warning": "warning"})
+
+
+def regions_table(statistics: Mapping[str, Any]) -> str:
+    """How sure each region of the mask is, a line each, and what isn't in the lines.
+
+    Args:
+        statistics: with what `radseg.pipelines.confidence.doubtful_regions` says, if it says anything.
+    """
+    regions = statistics.get("regions")
+    if regions is None:
+        return "<p>Not known: nothing was kept of how sure the network was.</p>"
+    if not regions:
+        return "<p>Nothing was labelled, so there is no region.</p>"
+    heads = ("Region", "Size", "Mean probability", "Mean entropy", "Mean disagreement", "Answers differ in", "Centre")
+    is_picture = "centre_pixel" in regions[0]
+    counts: dict[str, int] = {}
+    shown = []
+    for one in regions:
+        counts[one["label"]] = counts.get(one["label"], 0) + 1
+        means = [_mean(one.get(f"mean_{what}")) for what in ("probability", "entropy", "disagreement")]
+        differ = _amount(one["disagreement"], is_picture) if "disagreement" in one else ""
+        name = f"{one['label']}, region {counts[one['label']]}"
+        said = [name, _amount(one, is_picture), *means, differ, _centre(one)]
+        shown.append([*said, "doubtful" if one.get("doubtful") else ""])
+    kinds = dict.fromkeys(heads[1:], "number") | {"Warning": "warning"}
+    beside = "".join(f"<p>{text(one)}</p>" for one in _beside(statistics, is_picture))
+    return _table((*heads, "Warning"), shown, kinds) + beside
 
 
 def label_rows(labels: Sequence[Mapping[str, Any]]) -> str:
@@ -90,7 +115,11 @@ def _value(one: Mapping[str, Any]) -> str:
     if value is None:
         return "not measured"
     spread = one.get("uncertainty")
-    amount = _number(value) + (f" ± {_number(spread)}" if spread is not None else "")
+    if spread:  # two digits of it, and as many decimals of the value: more would pretend to a precision
+        decimals = max(0, 1 - math.floor(math.log10(abs(spread))))
+        amount = f"{value:.{decimals}f} ± {spread:.{decimals}f}"
+    else:
+        amount = _number(value)
     return f"{amount} {_UNITS.get(unit, unit)}".strip()
 
 
@@ -100,8 +129,53 @@ def _number(value: Any) -> str:
     return str(value)
 
 
-def _cell(value: str, column: int) -> str:
+def _beside(statistics: Mapping[str, Any], is_picture: bool) -> Iterable[str]:
+    """What there is to say of all regions together."""
+    if statistics.get("regions_left_out"):
+        yield f"{statistics['regions_left_out']} smaller regions aren't listed."
+    if "disagreement" in statistics:
+        everywhere, elsewhere = (
+            _amount(statistics[key], is_picture) for key in ("disagreement", "disagreement_elsewhere")
+        )
+        yield f"The answers differ in {everywhere} in all, {elsewhere} of it where no region is near."
+    else:
+        yield "Of a single answer: segment with --tta flips, or --folds, to see also where answers differ."
+
+
+def _amount(one: Mapping[str, Any], is_picture: bool) -> str:
+    for key, unit in (("volume_ml", "ml"), ("area_mm2", "mm²")):
+        if key in one:
+            return f"{_number(float(one[key]))} {unit}"
+    what = "pixel" if is_picture else "voxel"
+    return f"{one['voxels']} {what}" + ("" if one["voxels"] == 1 else "s")
+
+
+def _mean(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def _centre(one: Mapping[str, Any]) -> str:
+    """Where a region lies: as the patient's sides say it, of a picture as its viewer counts, from 1."""
+    if "centre_pixel" in one:
+        column, row = one["centre_pixel"]
+        return f"column {column + 1:.0f}, row {row + 1:.0f}"
+    sides = zip(("RL", "AP", "SI"), one["centre_ras_mm"], strict=True)
+    return ", ".join(f"{names[value < 0]} {abs(value):.0f}" for names, value in sides) + " mm"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], kinds: Mapping[str, str]) -> str:
+    """A table that can be scrolled sideways, without the columns that are empty; `kinds` are classes by heading."""
+    filled = [column for column in range(len(heads)) if any(row[column] for row in rows)]
+    head = "".join(f'<th scope="col">{heads[column]}</th>' for column in filled)
+    body = "".join(
+        f"<tr>{''.join(_cell(row[column], column, kinds.get(heads[column], '')) for column in filled)}</tr>\n"
+        for row in rows
+    )
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+
+
+def _cell(value: str, column: int, kind: str) -> str:
     if column == 0:
         return f'<th scope="row">{text(value)}</th>'
-    kind = {2: ' class="number"', 4: ' class="warning"'}.get(column, "")
-    return f"<td{kind}>{text(value)}</td>"
+    of_kind = f' class="{kind}"' if kind else ""
+    return f"<td{of_kind}>{text(value)}</td>"

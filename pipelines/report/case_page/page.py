@@ -9,8 +9,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from radseg.pipelines.cases import Case
-from radseg.pipelines.engine import Prediction
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.io import Volume
 from radseg.pipelines.report.case_page import content
@@ -71,11 +73,13 @@ class CasePage:
         folder: Path,
         case: Case,
         volume: Volume,
-        prediction: Prediction,
+        mask: npt.NDArray[np.uint8],
         statistics: Mapping[str, Any],
         seconds: Mapping[str, float],
         effort: Mapping[str, Any],
         device: str,
+        uncertainty: npt.NDArray[np.uint8] | None = None,
+        uncertainty_is: str = "",
     ) -> None:
         """Writes the page of a case, if it is wanted.
 
@@ -83,18 +87,20 @@ class CasePage:
             folder: where to; the preview in it becomes part of the page.
             case: what was segmented.
             volume: its image.
-            prediction: its mask and, of several members, how uncertain each voxel is.
+            mask: labels on its grid.
             statistics: as in statistics.json.
             seconds: of each stage until now.
             effort: what the network was run on, as `Effort`.
             device: such as cpu or cuda:0.
+            uncertainty: of each voxel, 0–255 for 0–1, if it is known; becomes a layer, hidden at first.
+            uncertainty_is: what that is, in a sentence.
 
         Raises:
             OSError: the page can't be written.
         """
         if not self.wanted:
             return
-        scene = scene_of(volume, prediction.mask, prediction.uncertainty, self.labels, self.window_hu)
+        scene = scene_of(volume, mask, uncertainty, self.labels, self.window_hu)
         preview = base64.b64encode((folder / "preview.png").read_bytes()).decode("ascii")
         done = content.provenance(statistics, seconds, effort, device, importlib.metadata.version("radseg"))
         identity = identity_of(case) if self.with_identity else {}
@@ -105,6 +111,8 @@ class CasePage:
             "warnings": content.sentences(statistics.get("warnings") or (), "warning") or "<p>None.</p>",
             "labels": content.label_rows(scene.said["labels"]),
             "measurements": content.measurements_table(statistics),
+            "regions": content.regions_table(statistics),
+            "uncertainty": f"<p>{content.text(uncertainty_is)}</p>" if uncertainty_is else "",
             "preview": preview,
             "done": content.pairs(done),
             "reduced": f"<p>{content.text(scene.note)}</p>" if scene.note else "",

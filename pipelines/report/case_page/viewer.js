@@ -7,8 +7,9 @@ const view = new View(said);
 
 function setWindow(low, high) {
   [find("low").value, find("high").value] = [Math.round(low * 10) / 10, Math.round(high * 10) / 10];
+  const chosen = said.presets.findIndex(([, lower, upper]) => lower === low && upper === high);
   for (const [at, button] of [...find("presets").children].entries()) {
-    button.setAttribute("aria-pressed", String(said.presets[at][1] === low && said.presets[at][2] === high));
+    button.setAttribute("aria-pressed", String(at === chosen));
   }
   view.setWindow(low, high);
 }

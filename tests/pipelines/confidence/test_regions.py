@@ -62,8 +62,18 @@ def test_a_kept_probability_is_as_good_as_an_entropy() -> None:
     (row,) = doubtful_regions(Prediction(mask, {}, EFFORT, probability=probability), picture, ["lung"])["regions"]
     assert row["mean_entropy"] == pytest.approx(0.5, abs=0.01)
     assert row["centre_pixel"] == [1.5, 1.5]
+    assert row["mean_probability"] == pytest.approx(0.89, abs=0.002)
     assert "volume_ml" not in row
     assert "area_mm2" not in row
+
+
+def test_the_probability_told_is_that_of_the_region_s_own_label() -> None:
+    mask = np.zeros((6, 6, 2), np.uint8)
+    mask[:2], mask[4:] = 1, 2
+    probability = np.stack([np.full(mask.shape, 204, np.uint8), np.full(mask.shape, 153, np.uint8)])
+    prediction = Prediction(mask, {}, EFFORT, probability=probability, uncertainty=mask, differing=mask * 0)
+    found = doubtful_regions(prediction, volume(mask.shape), ["a", "b"])["regions"]
+    assert [(row["label"], row["mean_probability"]) for row in found] == [("a", 0.8), ("b", 0.6)]
 
 
 def test_without_anything_kept_nothing_is_said() -> None:

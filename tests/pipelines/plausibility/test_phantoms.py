@@ -12,6 +12,8 @@ from radseg.bundles import root
 from radseg.pipelines.bundle_loader import read_json
 from radseg.pipelines.io import Volume, load_volume
 from radseg.pipelines.plausibility import Plausibility
+from radseg.pipelines.plausibility.chest_likeness import chest_likeness
+from radseg.pipelines.plausibility.seen import Seen
 
 SAMPLES = Path(__file__).parents[3] / "sample_data"
 CELL = np.diag([3.0, 3.0, 3.0, 1.0])
@@ -132,6 +134,14 @@ def test_radiographs_of_another_part_are_flagged() -> None:
     (flag,) = checks_of("pelvis_xray")(images[chest], [chest])
     assert flag.startswith("this looks like a chest")
     assert any("axial CT slice" in flag for flag in checks_of("lung_ct")(images[chest], [chest]))
+
+
+def test_chests_and_pelves_are_far_from_the_limits_between_them() -> None:
+    for bundle, low, high in (("lung_xray", 0.5, 1.0), ("pelvis_xray", -1.0, 0.2)):
+        for file in sorted((SAMPLES / bundle / "imagesTr").iterdir()):
+            picture = Seen(load_volume(file, modality="DX"), [file]).picture
+            assert picture is not None
+            assert low < chest_likeness(picture) < high, file.name
 
 
 def test_a_check_that_ends_is_the_last_word() -> None:

@@ -15,7 +15,7 @@ import pytest
 from radseg.pipelines.cases import Case, InputKind
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.report.case_page import CasePage, page
-from radseg.pipelines.report.case_page.content import measurements_table
+from radseg.pipelines.report.case_page.content import measurements_table, regions_table
 
 HERE = Path(page.__file__).parent
 STYLE = (HERE / "style.css").read_text()
@@ -73,7 +73,7 @@ def test_measurements_have_unit_spread_and_reason() -> None:
             "of": "vertebra 3",
             "value": 23.456,
             "unit": "mm",
-            "uncertainty": 1.25,
+            "uncertainty": 1.28,
             "method": "own axis",
         },
         {"name": "height", "of": "vertebra 1", "value": None, "unit": "mm", "warning": "cut off by the field of view"},
@@ -84,11 +84,47 @@ def test_measurements_have_unit_spread_and_reason() -> None:
     table = measurements_table({"measurements": rows, "labels": {"vertebra": {"volume_ml": 1.0}}})
     cells = [re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[dh].*?</t[dh]>", table)]
     assert cells[:5] == ["Region", "Measurement", "Value", "Method", "Warning"]
-    assert cells[5:10] == ["vertebra 3", "height", "23.46 ± 1.25 mm", "own axis", ""]
+    assert cells[5:10] == ["vertebra 3", "height", "23.5 ± 1.3 mm", "own axis", ""]
     assert cells[10:15] == ["vertebra 1", "height", "not measured", "", "cut off by the field of view"]
     assert [cells[at] for at in (17, 22, 27)] == ["151 HU", "wedge", "12346 cm²"]
     assert cells[25] == "all"
     assert measurements_table({}) == "<p>Nothing was measured.</p>"
+
+
+def cells_of(table: str) -> list[str]:
+    return [re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[dh] .*?</t[dh]>|<td>.*?</td>", table)]
+
+
+def test_regions_of_one_answer_say_their_size_entropy_and_place() -> None:
+    regions = [
+        {"label": "lesion", "voxels": 900, "volume_ml": 12.345, "centre_ras_mm": [-40.2, 12.7, -101.0],
+         "mean_entropy": 0.123, "doubtful": False},
+        {"label": "lesion", "voxels": 9, "volume_ml": 0.1, "centre_ras_mm": [3.0, -5.0, 0.0], "mean_entropy": 0.777,
+         "doubtful": True},
+    ]  # fmt: skip
+    table = regions_table({"regions": regions, "regions_left_out": 4})
+    assert cells_of(table)[:5] == ["Region", "Size", "Mean entropy", "Centre", "Warning"]
+    assert cells_of(table)[5:10] == ["lesion, region 1", "12.35 ml", "0.12", "L 40, A 13, I 101 mm", ""]
+    assert cells_of(table)[10:] == ["lesion, region 2", "0.1 ml", "0.78", "R 3, P 5, S 0 mm", "doubtful"]
+    assert "4 smaller regions" in table
+    assert "--tta flips" in table
+
+
+def test_regions_of_several_answers_say_where_those_differ() -> None:
+    row = {"label": "lung", "voxels": 50, "area_mm2": 31.5, "centre_pixel": [9.0, 19.0], "mean_probability": 0.931,
+           "mean_entropy": 0.2, "disagreement": {"voxels": 5, "area_mm2": 3.2}}  # fmt: skip
+    beside = {"disagreement": {"voxels": 7, "area_mm2": 4.4}, "disagreement_elsewhere": {"voxels": 2, "area_mm2": 1.2}}
+    table = regions_table({"regions": [row], "regions_left_out": 0, **beside})
+    assert cells_of(table)[6:] == ["lung, region 1", "31.5 mm²", "0.93", "0.20", "3.2 mm²", "column 10, row 20"]
+    assert "differ in 4.4 mm² in all, 1.2 mm² of it where no region is near" in table
+    assert "--tta" not in table
+    dots = regions_table({"regions": [{"label": "a", "voxels": 1, "centre_pixel": [0.0, 0.0]}]})
+    assert cells_of(dots)[4] == "1 pixel"
+
+
+def test_without_regions_that_is_said() -> None:
+    assert "Nothing was labelled" in regions_table({"regions": []})
+    assert "Not known" in regions_table({})
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -96,7 +132,9 @@ def test_no_name_becomes_markup(tmp_path: Path, name: str) -> None:
     volume, mask = factory.balls()
     case = Case(name, InputKind.NIFTI, (tmp_path / "x.nii.gz",), tmp_path / "x.nii.gz")
     row = {"name": name, "of": name, "value": name, "unit": name, "method": name, "warning": name}
+    region = {"label": name, "voxels": 3, "centre_ras_mm": [1.0, 2.0, 3.0], "mean_entropy": 0.5}
     statistics = {"warnings": [name], "flags": [name], "measurements": [row], "overrides": {name: name}}
+    statistics["regions"] = [region]
     plain = Found(factory.write_page(tmp_path, volume, mask, LABELS).read_text())
     file = factory.write_page(tmp_path, volume, mask, [name, "b"], case=case, statistics=statistics)
     found = Found(file.read_text())
