@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from radseg.transforms.vertebrae.compression import GENANT_LOSS, KINDS, Kind
+from radseg.pipelines.measure.vertebrae.expected import expected_heights
+from radseg.transforms.vertebrae.compression import GENANT_LOSS, Kind
 from radseg.transforms.vertebrae.endplates import Heights
 
 FloatArray = npt.NDArray[np.float64]
@@ -19,9 +20,6 @@ _SHAPES: dict[Kind, tuple[float, float, float]] = {
     "crush": (1.0, 1.0, 1.0),
 }
 _HEIGHT_NOISE = 0.04
-_SIZE_NOISE = 0.06
-_REACH = 2
-_TREND = 5
 
 
 @dataclass(frozen=True)
@@ -54,22 +52,27 @@ def deformities(
 ) -> list[Deformity | None]:
     """Grade the vertebrae of a spine (Genant et al., J Bone Miner Res 8(9), 1993).
 
-    Expected heights come from the nearest two undeformed vertebrae above and below (see `_expected`). The three
-    shares of them that are left are fitted by each of Genant's forms: a wedge, which lost in front and half of that in
-    the middle; a biconcave body, which lost in the middle; a crushed one, which lost everywhere. A body may be some per
-    cent larger or smaller than its neighbours say, so a wedge or biconcave body is judged by its own posterior height
-    too, and a crush by its neighbours alone. The grade is that of the best form's loss, or of a single height's where
-    that is greater by more than its uncertainty. Vertebrae that turn out deformed, the worst first, are no reference
-    for the others. Without neighbours a body is compared with its own posterior height, and a crush can't be told.
+    Expected heights come from the undeformed vertebrae of the spine (see `expected_heights`). The three shares of them
+    that are left are fitted by each of Genant's forms: a wedge, which lost in front and half of that in the middle; a
+    biconcave body, which lost in the middle; a crushed one, which lost everywhere. A body may be some per cent larger
+    or smaller than the others say, at the end of the field more than between them, so a wedge or biconcave body is
+    judged by its own posterior height too, and a crush by the others alone. The grade is that of the best form's
+    loss, or of a single height's where that is greater by more than its uncertainty. Vertebrae that turn out deformed,
+    the worst first, are no reference for the others. Without others a body is compared with its own posterior height,
+    and a crush can't be told.
 
     Args:
         heights: from the highest vertebra to the lowest; None where it can't be measured.
         marked: whether the mask calls it fractured: then it is no reference either.
         uncertainty_mm: of its heights.
     """
+    table = np.array([[np.nan] * 3 if one is None else list(vars(one).values()) for one in heights])
+    usable = np.array([one is not None for one in heights], bool) & ~np.array(marked, bool)
     deformed = set[int]()
     while True:
-        found = [_graded(place, heights, marked, deformed, uncertainty_mm[place]) for place in range(len(heights))]
+        intact = usable.copy()
+        intact[list(deformed)] = False
+        found = [_graded(place, table, intact, uncertainty_mm[place]) for place in range(len(heights))]
         losses = {
             place: one.loss
             for place, one in enumerate(found)
@@ -86,82 +89,58 @@ def grade_of(loss: float) -> int:
 
 
 def _graded(
-    place: int, heights: Sequence[Heights | None], marked: Sequence[bool], deformed: set[int], uncertainty_mm: float
+    place: int, heights_mm: FloatArray, intact: npt.NDArray[np.bool_], uncertainty_mm: float
 ) -> Deformity | None:
-    measured = heights[place]
-    if measured is None:
+    mine = heights_mm[place]
+    if np.isnan(mine[0]):
         return None
-    mine = np.array([measured.anterior_mm, measured.middle_mm, measured.posterior_mm])
     own = 1 - float(min(mine[:2])) / float(mine[2])
-    others, reference = _expected(place, heights, marked, deformed)
-    alone = others is None
-    expected = np.full(3, mine[2]) if others is None else others
+    others = expected_heights(place, heights_mm, intact)
+    expected = np.full(3, mine[2]) if others is None else others.heights_mm
     left = mine / expected
-    kind, loss, size = _best_form(left, alone)
+    kind, loss, size = best_form(left, None if others is None else others.error)
     single = float((1 - (left + uncertainty_mm / expected) / size).max())
     loss = float(np.clip(max(loss, single), 0, 1))
     grade = grade_of(loss)
-    if alone:
+    if others is None:
         return Deformity(kind if grade else None, grade, loss, own, None, None, ())
     front, middle, rear = (float(one) for one in 1 - left)
     return Deformity(
-        kind if grade else None, grade, loss, own, (front, middle, rear), Heights(*map(float, expected)), reference
+        kind if grade else None,
+        grade,
+        loss,
+        own,
+        (front, middle, rear),
+        Heights(*map(float, expected)),
+        others.reference,
     )
 
 
-def _expected(
-    place: int, heights: Sequence[Heights | None], marked: Sequence[bool], deformed: set[int]
-) -> tuple[FloatArray | None, tuple[int, ...]]:
-    """Heights (3,) to expect from up to two undeformed vertebrae on both sides, and which they are.
-
-    On both sides: the line through them, near ones counting more. On one side alone: their mean, moved by the growth
-    from vertebra to vertebra that the nearest five show, if there are as many; a line through two would double their
-    errors.
-    """
-    sides = []
-    for step in (-1, 1):
-        places = range(place + step, -1 if step < 0 else len(heights), step)
-        sides.append([at for at in places if heights[at] is not None and at not in deformed and not marked[at]])
-    used = sorted([*sides[0][:_REACH], *sides[1][:_REACH]])
-    if not used:
-        return None, ()
-    values, off = _table(heights, used), np.array(used, float) - place
-    weight = 1 / np.abs(off)
-    if not (sides[0] and sides[1]):
-        mean = np.average(values, axis=0, weights=weight)
-        further = (sides[0] or sides[1])[:_TREND]
-        if len(further) == _TREND:
-            growth = np.polyfit(np.array(further, float), _table(heights, further), 1)[0]
-            mean = mean - growth * float(np.average(off, weights=weight))
-        return np.asarray(mean, float), tuple(used)
-    terms = np.stack([np.ones_like(off), off], axis=1) * np.sqrt(weight)[:, None]
-    fit = np.linalg.lstsq(terms, values * np.sqrt(weight)[:, None], rcond=None)[0]
-    return np.asarray(fit[0], float), tuple(used)
-
-
-def _table(heights: Sequence[Heights | None], places: Sequence[int]) -> FloatArray:
-    """Anterior, middle and posterior heights of vertebrae, (n, 3)."""
-    rows = [heights[place] for place in places]
-    return np.array([[one.anterior_mm, one.middle_mm, one.posterior_mm] for one in rows if one is not None])
-
-
-def _best_form(left: FloatArray, alone: bool) -> tuple[Kind, float, float]:
+def best_form(left: FloatArray, size_error: float | None) -> tuple[Kind, float, float]:
     """The form that explains what is left of the heights (3,) best: its name, loss, and the body's relative size.
 
     For each form the size s and the loss k/s are those of the least squares of s − k · form against what is left, with
-    s near 1; without neighbours the size is free, and so can't tell a crush.
+    s near 1 by its error.
+
+    Args:
+        left: shares that are left of the expected anterior, middle and posterior height, (3,).
+        size_error: standard deviation of the body's size against the expected one, as a share; None where nothing is
+            expected: then the size is free, and so can't tell a crush.
     """
+    known = 0.0 if size_error is None else 1 / (1 + (size_error / _HEIGHT_NOISE) ** 2)
     best: tuple[float, Kind, float, float] | None = None
-    for kind in KINDS:
-        if alone and kind == "crush":
+    for kind, form in _SHAPES.items():
+        if size_error is None and kind == "crush":
             continue
-        terms = np.array(
-            [*([1.0, -share] for share in _SHAPES[kind]), [0.0 if alone else _HEIGHT_NOISE / _SIZE_NOISE, 0.0]]
-        )
-        wanted = np.array([*left, 0.0 if alone else _HEIGHT_NOISE / _SIZE_NOISE])
-        size, lost = (float(one) for one in np.linalg.lstsq(terms, wanted, rcond=None)[0])
-        size, lost = max(size, 0.1), max(lost, 0.0)
-        cost = float(((terms @ [size, lost] - wanted) ** 2).sum())
+        # the normal equations of [1, −form] and, with its weight, of s = 1
+        ones, cross, squares = 3 + known, -sum(form), sum(share * share for share in form)
+        to_ones = float(left.sum()) + known
+        to_form = -sum(share * float(one) for share, one in zip(form, left, strict=True))
+        determinant = ones * squares - cross * cross
+        size = max((to_ones * squares - cross * to_form) / determinant, 0.1)
+        lost = max((ones * to_form - cross * to_ones) / determinant, 0.0)
+        apart = [size - share * lost - float(one) for share, one in zip(form, left, strict=True)]
+        cost = sum(one * one for one in apart) + known * (size - 1) ** 2
         if best is None or cost < best[0]:
             best = cost, kind, lost / size, size
     assert best is not None

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from radseg.pipelines.measure.vertebrae.refined_plates import refined
 from radseg.transforms.slabs import Box, foreground_box
 from radseg.transforms.vertebrae.axis import Placed, neighbours, place
 from radseg.transforms.vertebrae.endplates import Body, find_body
@@ -17,6 +18,7 @@ LEAST_ML = 2.0
 """A vertebra smaller than this isn't one, or is hardly in the mask; a small cervical one has 5 ml."""
 
 _MARGIN = 3
+_ROOM_MM = 10.0
 _TALLEST_MM = 45.0
 _LOWEST_MM = 3.0
 _MOST_LARGER = 1.65
@@ -48,14 +50,18 @@ def measured_bodies(
     affine_ras: npt.NDArray[np.float64],
     count: int,
     mask_spacing_mm: float = 0.0,
+    image: npt.NDArray[np.floating | np.integer] | None = None,
 ) -> list[MeasuredBody]:
-    """Measure the vertebrae 101, 102, … of a map; see `find_body` for the axis and where the heights are taken.
+    """Measure the vertebrae 101, 102, … of a map.
+
+    `find_body` gives the axis and where the heights are taken, `refined` the endplates to a fraction of a voxel.
 
     Args:
         numbers: the map, (i, j, k).
         affine_ras: voxel to RAS mm, (4, 4).
         count: how many vertebrae it holds.
         mask_spacing_mm: step of the grid on which the mask was made, if that is coarser than its own.
+        image: CT in HU on the map's grid, whose grey values say more of the endplates than the map; None without.
     """
     found = foreground_box(numbers)
     if found is None:
@@ -77,6 +83,7 @@ def measured_bodies(
     large = [one for one in range(1, count + 1) if sizes[one] * voxel_ml >= LEAST_ML]
     # a vertebra that is hardly there is no neighbour to find an axis by
     clean = np.where(np.isin(part, [INTACT + one for one in large]), part, 0) if len(large) < count else part
+    hu = None if image is None else image[box]
     known: dict[int, Placed] = {}
     measured = []
     for number in range(1, count + 1):
@@ -86,7 +93,7 @@ def measured_bodies(
             small = f"too small for a vertebra ({voxels * voxel_ml:.1f} ml)"
             measured.append(MeasuredBody(None, voxels, 0.0, small, at_edge, whole))
             continue
-        body, trouble = _body(clean, affine, INTACT + number, known)
+        body, trouble = _body(clean, affine, INTACT + number, known, hu)
         beside = [int(sizes[one]) for one in large if 0 < abs(one - number) <= 2 and not edges[one - 1]]
         if beside and voxels > _MOST_LARGER * float(np.median(beside)):
             body, trouble = None, "much larger than those beside it, so two vertebrae may be joined in the mask"
@@ -112,7 +119,11 @@ def grid_uncertainty_mm(affine_ras: npt.NDArray[np.float64], up: npt.NDArray[np.
 
 
 def _body(
-    part: npt.NDArray[np.int16], affine: npt.NDArray[np.float64], label: int, known: dict[int, Placed]
+    part: npt.NDArray[np.int16],
+    affine: npt.NDArray[np.float64],
+    label: int,
+    known: dict[int, Placed],
+    image: npt.NDArray[np.floating | np.integer] | None,
 ) -> tuple[Body | None, str | None]:
     """The body of a vertebra, or why there is none; `known` keeps what was found about those around it."""
     try:
@@ -123,14 +134,27 @@ def _body(
         body = find_body(part, affine, known[label], *neighbours(known[label], beside))
     except ValueError:
         return None, "its body can't be told from its arch"
-    heights = tuple(vars(body.heights).values())
     if body.cut:
         return None, "the edge of the field of view cuts its body off"
+    near = _grown(known[label].box, affine, part.shape)
+    shifted = affine.copy()
+    shifted[:3, 3] += affine[:3, :3] @ [one.start for one in near]
+    body = refined(body, part[near] == label, shifted, None if image is None else image[near])
+    heights = tuple(vars(body.heights).values())
     if max(heights) > _TALLEST_MM:
         return None, f"its body would be {max(heights):.0f} mm high, so two vertebrae may be joined in the mask"
     if min(heights) < _LOWEST_MM:
         return None, f"its body would be {min(heights):.0f} mm high, so the mask may lack a part of it"
     return body, None
+
+
+def _grown(box: Box, affine: npt.NDArray[np.float64], shape: tuple[int, ...]) -> Box:
+    """A box with room to see what lies beyond the endplates."""
+    room = [int(np.ceil(_ROOM_MM / size)) for size in np.linalg.norm(affine[:3, :3], axis=0)]
+    return tuple(
+        slice(max(one.start - more, 0), min(one.stop + more, length))
+        for one, more, length in zip(box, room, shape, strict=True)
+    )
 
 
 def _touches(box: Box, shape: tuple[int, ...]) -> bool:

@@ -22,6 +22,8 @@ from radseg.transforms.vertebrae.numbering import INTACT
 _FRACTURED = "fractured vertebra"
 _COARSE_MM = 3.0
 _ALONG = "mid-sagittal plane, along the vertebra's own axis (Genant 1993)"
+_IN_CT = "between the endplates in the CT near the mask's"
+_OF_MASK = "between the mask's ends"
 _GRADED = "form that fits best, Genant 1993"
 _CUT = "the edge of the field of view"
 
@@ -30,11 +32,12 @@ class VertebraMeasures:
     """Volumes as `LabelVolumes`, and for each vertebra heights, height loss, Genant type and grade, and core density.
 
     Vertebrae are told apart (`split_vertebrae`) and counted from the top of the field; they get level names only where
-    the highest one's is given. Heights are the anterior, middle and posterior of the body in mm; what they lack is
-    given in per cent of the body's own posterior height and of the heights expected from the neighbours
-    (`deformities`: Genant et al., J Bone Miner Res 8(9), 1993); the density is the mean HU of the core
-    (`core_density`: Pickhardt et al., Ann Intern Med 158(8), 2013), where the image is a CT. A vertebra without a
-    number has a warning that says why.
+    the highest one's is given. Heights are the anterior, middle and posterior of the body in mm, between endplates that
+    are looked for in a CT near the mask's (`refined`), in other images the mask's. What they lack is given in per cent
+    of the body's own posterior height and of the heights expected from the other vertebrae (`deformities`: Genant et
+    al., J Bone Miner Res 8(9), 1993). The density is the mean HU of the core (`core_density`: Pickhardt et al., Ann
+    Intern Med 158(8), 2013), where the image is a CT. A vertebra without a number has a
+    warning that says why.
 
     Args:
         labels: names of the labels 1, 2, …; `fractured vertebra` is the one whose voxels are counted as such.
@@ -78,7 +81,8 @@ class VertebraMeasures:
             found, values = numbered_vertebrae(mask, volume.affine_ras)
         else:
             found = split_vertebrae(mask, volume.affine_ras)
-        bodies = measured_bodies(found.numbers, volume.affine_ras, found.count, self.mask_spacing_mm)
+        image = volume.array if volume.units == "HU" else None
+        bodies = measured_bodies(found.numbers, volume.affine_ras, found.count, self.mask_spacing_mm, image)
         names = names_of(found.count, self.top_level, self.from_bottom)
         shares = self._marked(mask, found)
         heights = [None if one.body is None else one.body.heights for one in bodies]
@@ -86,7 +90,7 @@ class VertebraMeasures:
         measurements = [Measurement("vertebrae", found.count, "1", method="counted along the spine's curve")]
         warnings = [*found.warnings, *self._of_grid(volume, bodies)]
         for place, (name, body, deformity) in enumerate(zip(names, bodies, graded, strict=True)):
-            rows, said = self._rows(name, body, deformity, names)
+            rows, said = self._rows(name, body, deformity, names, volume.units == "HU")
             if values:
                 rows.insert(0, Measurement("mask value", values[place], "1", name, "read from the mask"))
             if self.fractured is not None:
@@ -127,16 +131,17 @@ class VertebraMeasures:
         return said
 
     def _rows(
-        self, name: str, measured: MeasuredBody, deformity: Deformity | None, names: Sequence[str]
+        self, name: str, measured: MeasuredBody, deformity: Deformity | None, names: Sequence[str], in_ct: bool
     ) -> tuple[list[Measurement], list[str]]:
         """Heights, losses, type and grade of a vertebra, and its warnings."""
+        along = f"{_ALONG}, {_IN_CT if in_ct else _OF_MASK}"
         if measured.body is None or deformity is None:
             trouble = measured.trouble or "its body can't be measured"
-            rows = [Measurement(f"{part} height", None, "mm", name, _ALONG, warning=trouble) for part in _PARTS]
+            rows = [Measurement(f"{part} height", None, "mm", name, along, warning=trouble) for part in _PARTS]
             rows.append(Measurement("Genant grade", None, "1", name, _GRADED, warning=trouble))
             return rows, [f"{name} isn't measured: {trouble}"]
         rows = [
-            Measurement(f"{part} height", height, "mm", name, _ALONG, measured.uncertainty_mm)
+            Measurement(f"{part} height", height, "mm", name, along, measured.uncertainty_mm)
             for part, height in zip(_PARTS, _values(measured.body.heights), strict=True)
         ]
         against = "lower of anterior and middle against the own posterior height"

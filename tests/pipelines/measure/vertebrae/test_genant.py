@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from radseg.pipelines.measure.vertebrae.genant import Deformity, deformities, grade_of
@@ -41,6 +41,7 @@ def test_an_intact_spine_has_no_deformity() -> None:
         assert one.loss < 0.1
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KINDS), st.floats(0.21, 0.59), st.integers(1, 5))
 def test_form_and_loss_are_found_wherever_the_fracture_is(kind: Kind, loss: float, place: int) -> None:
     heights = spine()
@@ -53,6 +54,7 @@ def test_form_and_loss_are_found_wherever_the_fracture_is(kind: Kind, loss: floa
     assert all(other is not None and other.grade == 0 for at, other in enumerate(found) if at != place)
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 2.0), st.sampled_from(KINDS))
 def test_the_size_of_the_patient_makes_no_difference(size: float, kind: Kind) -> None:
     heights = spine()
@@ -115,6 +117,7 @@ def test_what_has_no_heights_has_no_grade_and_is_no_reference() -> None:
     assert graded([]) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.floats(3.0, 45.0)] * 3), min_size=1, max_size=8), st.floats(0, 5))
 def test_any_heights_give_finite_numbers(values: list[tuple[float, float, float]], uncertainty: float) -> None:
     heights = [Heights(*one) for one in values]

@@ -11,6 +11,8 @@ from monai.data import MetaTensor
 from radseg.pipelines.measure.vertebrae import deformities, measured_bodies, split_vertebrae
 from radseg.transforms.vertebrae import FractureVertebra
 from radseg.transforms.vertebrae.compression import KINDS, Kind
+from radseg.transforms.vertebrae.endplates import EDGE
+from radseg.transforms.vertebrae.squeeze import plan
 
 
 def chest(real_data: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -57,13 +59,21 @@ def test_real_vertebrae_are_parted_where_their_joints_touch(real_data: Path) -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fracture_in_a_real_spine_is_graded(kind: Kind, real_data: Path) -> None:
     numbers, affine = lumbar(real_data)
-    labels = MetaTensor(torch.from_numpy(numbers)[None], affine=affine)
-    _, broken = FractureVertebra(22, kind, 0.325)(MetaTensor(torch.zeros(labels.shape), affine=affine), labels)
-    after = broken[0].numpy()
+    ct = np.asarray(nib.load(real_data / "spine_ct/verse014/ct.nii.gz").dataobj, np.float32)
+    made = plan(numbers, affine, 22, kind, 0.325)
+    lost = [made.lost_mm(q) for q in (EDGE, 0.0, -EDGE)]
+    goal = [before - less for before, less in zip(vars(made.body.heights).values(), lost, strict=True)]
+    image, labels = (MetaTensor(torch.from_numpy(one)[None], affine=affine) for one in (ct, numbers))
+    broken, named = FractureVertebra(22, kind, 0.325)(image, labels)
+    after = named[0].numpy()
     found = split_vertebrae(np.where(after == 22, 2, after > 0).astype(np.uint8), affine)
-    bodies = measured_bodies(found.numbers, affine, found.count)
-    heights = [None if one.body is None else one.body.heights for one in bodies]
-    graded = deformities(heights, [False] * found.count, [one.uncertainty_mm for one in bodies])
-    assert [one.grade if one else None for one in graded] == [0, 0, 2, 0, 0]
-    assert graded[2] is not None
-    assert graded[2].kind == kind
+    for grey in (None, broken[0].numpy()):
+        bodies = measured_bodies(found.numbers, affine, found.count, image=grey)
+        heights = [None if one.body is None else one.body.heights for one in bodies]
+        graded = deformities(heights, [False] * found.count, [one.uncertainty_mm for one in bodies])
+        assert [one.grade if one else None for one in graded] == [0, 0, 2, 0, 0]
+        assert graded[2] is not None
+        assert graded[2].kind == kind
+        assert heights[2] is not None
+        errors = [abs(one - other) for one, other in zip(vars(heights[2]).values(), goal, strict=True)]
+        assert np.mean(errors) < 1.0
