@@ -54,12 +54,13 @@ class Values:
             return None
 
     def text(self, keyword: str) -> str:
-        """A text without the spaces around it; "" where it is absent or broken."""
+        """A text without the spaces around it; "" where it is absent or broken, as by control characters."""
         value = self.of(keyword)
-        if value and not isinstance(value, str):
+        text = value.strip("\0 \t\r\n") if isinstance(value, str) else ""
+        if value and (not isinstance(value, str) or not text.isprintable()):
             self.spoilt(keyword)
             return ""
-        return str(value or "").strip()
+        return text
 
     def whole(self, keyword: str, default: int, most: int) -> int:
         """A number from 0 to `most`; the default where it is absent, 0 or broken."""

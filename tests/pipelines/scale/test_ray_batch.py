@@ -247,6 +247,8 @@ def test_interrupted_it_leaves_no_workers_and_no_half_written_case_and_goes_on_l
     out = tmp_path / "out"
     process = on_ray(images, out, address=two_nodes["address"], workers=2)
     _until(lambda: _count_lines(out) >= 2)
+    # a worker that stands still keeps its case from being done, however late the interruption comes
+    os.kill(_until(lambda: _worker_of(two_nodes["raylets"][1])), signal.SIGSTOP)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=_WITHIN_S)
     _until(lambda: not any(_worker_of(raylet) for raylet in two_nodes["raylets"]))

@@ -222,6 +222,14 @@ def test_a_table_instead_of_a_rescale_and_a_palette_are_no_hu(tmp_path, factory)
     assert no_ct(palette) == "PhotometricInterpretation PALETTE COLOR, a colour picture"
 
 
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+@pytest.mark.parametrize("word", ["MONO\nCHROME", "\x00\n\x01", "RGB\x1b[31m"])
+def test_a_text_with_control_characters_is_broken_and_never_repeated(tmp_path, factory, word):
+    header = header_of(tmp_path, factory, lambda dataset: setattr(dataset, "PhotometricInterpretation", word))
+    assert header.photometric == ""
+    assert header.damage == "PhotometricInterpretation can't be right"
+
+
 def test_multi_energy_images_are_told_and_those_without_hu_refused(tmp_path, factory):
     def header(word, units=""):
         def change(dataset):
