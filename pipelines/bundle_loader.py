@@ -48,7 +48,7 @@ def find_bundle(bundle: str | Path, trust_config: bool = False) -> Path:
     if str(bundle) in names:
         return own / str(bundle)
     folder = Path(bundle)
-    if not (folder / "metadata.json").is_file():
+    if not (radseg.bundles.configs(folder) / "metadata.json").is_file():
         nearest = difflib.get_close_matches(str(bundle), names, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are {', '.join(names)}"
         raise ConfigError(f"no bundle {str(bundle)!r}: {hint}")
@@ -72,7 +72,8 @@ def load_workflow(
         ConfigError: unknown bundle, unreadable config, or an override that names nothing in it.
     """
     folder = find_bundle(bundle, trust_config)
-    file = folder / f"{config}.json"
+    configs = radseg.bundles.configs(folder)
+    file = configs / f"{config}.json"
     if not file.is_file():
         raise ConfigError(f"{folder}: has no {config}.json")
     content = read_json(file)
@@ -96,7 +97,7 @@ def load_workflow(
     with only_errors_from_monai():  # it warns that logging is left to us
         return ConfigWorkflow(
             config_file=str(file),
-            meta_file=str(folder / "metadata.json"),
+            meta_file=str(configs / "metadata.json"),
             logging_file=False,
             run_id=run_id,
             workflow_type=kind,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import read_json
 from radseg.pipelines.fingerprint import fingerprint
 from radseg.pipelines.weights import sha256_of_all
@@ -39,7 +40,7 @@ class Provenance:
         """Provenance of a bundle in a folder, run with a recipe of components."""
         return cls(
             bundle=Path(bundle_root).name,
-            bundle_version=read_json(Path(bundle_root) / "metadata.json")["version"],
+            bundle_version=read_json(configs(Path(bundle_root)) / "metadata.json")["version"],
             weights_sha256=sha256_of_all([weights] if isinstance(weights, str | Path) else weights),
             recipe_sha256=fingerprint(recipe),
             overrides=dict(overrides),

@@ -13,6 +13,7 @@ from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
 from monai.bundle.utils import merge_kv
 
+from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json, run_workflow
 from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.io.store.destination import Destination
@@ -77,7 +78,7 @@ def train(
         with one_voice():
             workflow = load_workflow(bundle, "train", overrides, trust_config)
             if launched():
-                _share_out(workflow, find_bundle(bundle, trust_config) / "multi_gpu_train.json")
+                _share_out(workflow, configs(find_bundle(bundle, trust_config)) / "multi_gpu_train.json")
             result: Training = run_workflow(workflow)
     except Exception:
         if raised:

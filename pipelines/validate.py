@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigWorkflow, verify_metadata, verify_net_in_out
 
+from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import (
     CONFIGS,
     RUN_KEYS,
@@ -46,6 +47,7 @@ def validate(
         ConfigError: there is no such bundle.
     """
     folder = find_bundle(bundle, trust_config)
+    inner = configs(folder)
     problems: list[str] = []
 
     def check(what: str, action: Callable[[], Any]) -> Any:
@@ -57,12 +59,12 @@ def validate(
             problems.append(text if isinstance(error, RadsegError) else f"{what}: {text}")
             return None
 
-    metadata = folder / "metadata.json"
+    metadata = inner / "metadata.json"
     check("metadata.json", lambda: verify_metadata(meta_file=str(metadata), filepath=str(SCHEMA)))
     wanted = dict(overrides or {})
     contents: dict[str, Any] = {}
     for config in CONFIGS:
-        content = check(f"{config}.json", partial(read_json, folder / f"{config}.json"))
+        content = check(f"{config}.json", partial(read_json, inner / f"{config}.json"))
         if content is None:
             continue
         contents[config] = content
@@ -70,15 +72,15 @@ def validate(
         problems.extend(f"{name}: top-level key {key!r} is missing" for key in TOP_LEVEL_KEYS if key not in content)
         problems.extend(f"{name}: {text}" for text in _wrong_components(content))
         problems.extend(f"{name}: {text}" for text in _dangling_references(content))
-        mine = _known_to(content, wanted, folder / name)
+        mine = _known_to(content, wanted, inner / name)
         workflow = check(name, partial(load_workflow, folder, config, mine, trust_config))
         if workflow is not None:
             problems.extend(f"{name}: MONAI wants the property {prop!r}" for prop in wrong_properties(workflow))
     for key in wanted:
-        if not any(_known_to(content, {key: None}, folder / f"{name}.json") for name, content in contents.items()):
-            check(key, partial(check_override, contents["train"], key, folder / "train.json"))
+        if not any(_known_to(content, {key: None}, inner / f"{name}.json") for name, content in contents.items()):
+            check(key, partial(check_override, contents["train"], key, inner / "train.json"))
     if not problems:
-        inference = _known_to(contents["inference"], wanted, folder / "inference.json")
+        inference = _known_to(contents["inference"], wanted, inner / "inference.json")
         check("network_data_format", partial(_verify_network, folder, inference))
         check("weights", partial(_verify_weights, folder, inference, trust_config))
     return problems
@@ -114,8 +116,8 @@ def wrong_properties(workflow: ConfigWorkflow) -> list[str]:
 def _verify_network(folder: Path, overrides: Mapping[str, Any]) -> None:
     verify_net_in_out(
         net_id="network_def",
-        meta_file=str(folder / "metadata.json"),
-        config_file=str(folder / "inference.json"),
+        meta_file=str(configs(folder) / "metadata.json"),
+        config_file=str(configs(folder) / "inference.json"),
         device="cpu",
         **{key: value for key, value in overrides.items() if key not in RUN_KEYS},
     )
@@ -124,7 +126,7 @@ def _verify_network(folder: Path, overrides: Mapping[str, Any]) -> None:
 def _verify_weights(folder: Path, overrides: Mapping[str, Any], trust_config: bool) -> None:
     shipped = folder / "models" / "model.pt"
     weights = overrides.get("weights", shipped if shipped.exists() else None)
-    recorded = json.loads((folder / "metadata.json").read_text())["weights_sha256"]
+    recorded = json.loads((configs(folder) / "metadata.json").read_text())["weights_sha256"]
     if weights is None and recorded is None:
         return  # a bundle that says it has none
     workflow = load_workflow(folder, "inference", overrides, trust_config)

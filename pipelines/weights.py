@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from radseg.bundles import configs
 from radseg.networks.encoder_unet import FORM_MARK
 from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.io.store.local_copy import local_copy
@@ -142,7 +143,7 @@ def write_atomically(content: object, file: Path) -> None:
 
 def _recorded_sha256(file: Path, bundle_root: Path) -> str | None:
     if file.resolve().is_relative_to(bundle_root.resolve()):
-        recorded: str | None = json.loads((bundle_root / "metadata.json").read_text()).get("weights_sha256")
+        recorded: str | None = json.loads((configs(bundle_root) / "metadata.json").read_text()).get("weights_sha256")
         return recorded
     beside = file.with_name(file.name + ".sha256")
     if not beside.is_file():

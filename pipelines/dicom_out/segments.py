@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import read_json
 from radseg.pipelines.errors import ConfigError
 
@@ -61,7 +62,7 @@ def segments_of(bundle_root: str | Path, labels: Sequence[str]) -> tuple[Segment
     Raises:
         ConfigError: a label isn't described there.
     """
-    file = Path(bundle_root) / "metadata.json"
+    file = configs(Path(bundle_root)) / "metadata.json"
     described = read_json(file).get("segments", {})
     missing = [label for label in labels if label not in described]
     if missing:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json, top_key
 from radseg.pipelines.console import console
 from radseg.pipelines.datalist import sample_data
@@ -236,7 +237,7 @@ def _gathered(experiment: _Experiment) -> Results:
     return Results(
         experiment=experiment.kind,
         bundle=experiment.root.name,
-        version=read_json(experiment.root / "metadata.json")["version"],
+        version=read_json(configs(experiment.root) / "metadata.json")["version"],
         commit=commit(),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         machine=describe_machine(options.device),

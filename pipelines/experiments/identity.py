@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import RUN_KEYS, top_key
 from radseg.pipelines.datalist import read_splits
 from radseg.pipelines.errors import ConfigError, WeightsError
@@ -38,7 +39,7 @@ def configs_sha256(bundle_root: Path) -> str:
     """That of train.json and evaluate.json, which say how all variants are trained and scored."""
     digest = hashlib.sha256()
     for name in ("train.json", "evaluate.json"):
-        digest.update((bundle_root / name).read_bytes())
+        digest.update((configs(bundle_root) / name).read_bytes())
     return digest.hexdigest()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import find_bundle, read_json, top_key
 from radseg.pipelines.errors import ConfigError
 
@@ -85,7 +86,7 @@ def read_section(bundle: str | Path, kind: str, trust_config: bool = False) -> d
         nearest = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(KINDS)}"
         raise ConfigError(f"no experiment {kind!r}: {hint}")
-    file = find_bundle(bundle, trust_config) / FILE
+    file = configs(find_bundle(bundle, trust_config)) / FILE
     section = read_json(file).get(kind) if file.is_file() else None
     if section is not None and not isinstance(section, dict):
         raise ConfigError(f"{file}: {kind!r} must hold a JSON object")
@@ -107,8 +108,8 @@ def overrides_for(config: str, bundle_root: Path, overrides: Mapping[str, Any]) 
         bundle_root: folder of the bundle.
         overrides: config ids and values.
     """
-    own = read_json(bundle_root / f"{config}.json")
-    evaluate = own if config == "evaluate" else read_json(bundle_root / "evaluate.json")
+    own = read_json(configs(bundle_root) / f"{config}.json")
+    evaluate = own if config == "evaluate" else read_json(configs(bundle_root) / "evaluate.json")
     takes_unknown = config == "train"
     return {
         key: value

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json
 from radseg.pipelines.console import console
 from radseg.pipelines.datalist import read_datalist
@@ -141,7 +142,7 @@ def _blank(
     training, validation = (read_datalist(datalist, dataset_dir, split, fold) for split in ("training", "validation"))
     return Search(
         bundle=bundle,
-        version=str(read_json(root / "metadata.json")["version"]),
+        version=str(read_json(configs(root) / "metadata.json")["version"]),
         commit=commit(),
         date=_now(),
         machine=describe_machine(str(parser.get_parsed_content("device"))),

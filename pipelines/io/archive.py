@@ -48,22 +48,30 @@ def unpack(path: Path) -> UnpackedFolder:
             folder = UnpackedFolder(Path(tempfile.mkdtemp(prefix="radseg-zip-")))
             folder.remove_when_unused()
             for entry in entries:
-                _write(archive, entry, folder.path / entry.filename)
+                write_entry(archive, entry, folder.path / entry.filename)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise InputError(f"{path}: the zip can't be unpacked ({first_line(error)}); pack or copy it again") from error
     return folder
 
 
+def unsafe(entry: zipfile.ZipInfo) -> str | None:
+    """Why an entry can't be unpacked without looking at the others: it points outside, is a link or is encrypted."""
+    parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
+    absolute = entry.filename.startswith(("/", "\\")) or PureWindowsPath(entry.filename).drive
+    if absolute or ".." in parts:
+        return f"the entry {entry.filename!r} points outside the zip; pack it again"
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return f"the entry {entry.filename!r} is a symbolic link; pack the files themselves"
+    if entry.flag_bits & 1:
+        return "the zip is encrypted; unpack it first"
+    return None
+
+
 def _trouble(entries: list[zipfile.ZipInfo], packed_bytes: int) -> str | None:
     for entry in entries:
-        parts = PurePosixPath(entry.filename.replace("\\", "/")).parts
-        absolute = entry.filename.startswith(("/", "\\")) or PureWindowsPath(entry.filename).drive
-        if absolute or ".." in parts:
-            return f"the entry {entry.filename!r} points outside the zip; pack it again"
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            return f"the entry {entry.filename!r} is a symbolic link; pack the files themselves"
-        if entry.flag_bits & 1:
-            return "the zip is encrypted; unpack it first"
+        trouble = unsafe(entry)
+        if trouble:
+            return trouble
     size = sum(entry.file_size for entry in entries)
     if len(entries) > MOST_FILES:
         return f"the zip holds {len(entries)} files (at most {MOST_FILES}); unpack it first"
@@ -74,7 +82,12 @@ def _trouble(entries: list[zipfile.ZipInfo], packed_bytes: int) -> str | None:
     return None
 
 
-def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
+def write_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> int:
+    """Unpacks one entry, counting what really comes out of it; gives the number of bytes.
+
+    Raises:
+        zipfile.BadZipFile: it is larger than it says, or damaged.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
     with archive.open(entry) as packed, target.open("wb") as file:
@@ -83,6 +96,7 @@ def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> No
             if written > entry.file_size:
                 raise zipfile.BadZipFile(f"{entry.filename} is larger than it says")
             file.write(chunk)
+    return written
 
 
 def _remove(path: Path, owner: int) -> None:

@@ -10,8 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DATA_VERBS = ("import", "check", "sample", "drr")
 VERBS = (
-    *([verb] for verb in ("segment", "train", "evaluate", "measure", "explain", "validate", "listen")),
+    *(
+        [verb]
+        for verb in ("segment", "train", "evaluate", "measure", "explain", "validate", "listen", "pack", "unpack")
+    ),
     *(["data", verb] for verb in DATA_VERBS),
+    *(["label", verb] for verb in ("start", "token", "versions", "rollback")),
 )
 
 
