@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 READY := $(VENV)/.installed
+LABEL_READY := $(VENV)/.label-installed
 # the blob store that tests run against; Node.js comes with the Python packages
 AZURITE := 3.35.0
 # the demo's trainings, minutes instead of hours: the shape goes to `segment` too
@@ -17,12 +18,13 @@ SHAPE_pelvis_xray := --image_size 128 --network_def\#encoder mobilenetv2
 BRIEF_pelvis_xray := --max_epochs 60 --patience 60 --learning_rate 0.001 --batch_size 4
 BUNDLES := spine lung_ct lung_xray pelvis_xray
 
-.PHONY: help install demo $(BUNDLES:%=demo-%) test test-long lint types bench clean
+.PHONY: help install label-env demo $(BUNDLES:%=demo-%) test test-long lint types bench clean
 
 help:
 	@echo "make demo       set up, train briefly on the sample data, segment the samples with all four bundles"
 	@echo "make test       set up, run the test suite"
 	@echo "make test-long  the tests that take minutes"
+	@echo "make label-env  sets up the annotation server too (radseg label start)"
 	@echo "make lint       ruff, and imports that go down only"
 	@echo "make types      mypy"
 	@echo "make bench      the engine against stock MONAI on a real CT: about an hour on two cores (DATA=folder)"
@@ -36,6 +38,14 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	PATH="$(abspath $(BIN)):$$PATH" npm install --silent --no-audit --no-fund --prefix $(VENV)/node azurite@$(AZURITE) \
 	  || echo "azurite could not be installed; its tests will be skipped"
+	touch $@
+
+# MONAI Label without its own requirements: they name packages that fail beside torch's CPU build, pydicom 3 or numpy 2
+label-env: $(LABEL_READY)
+
+$(LABEL_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[label]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps monailabel
 	touch $@
 
 demo: $(BUNDLES:%=demo-%)

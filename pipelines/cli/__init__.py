@@ -5,9 +5,11 @@ import typer
 from radseg.pipelines.cli.data import data
 from radseg.pipelines.cli.experiment import experiment
 from radseg.pipelines.cli.explain import explain
+from radseg.pipelines.cli.label import label
 from radseg.pipelines.cli.listen import listen
 from radseg.pipelines.cli.measure import measure
 from radseg.pipelines.cli.options import OVERRIDES
+from radseg.pipelines.cli.pack import pack, unpack
 from radseg.pipelines.cli.segment import segment
 from radseg.pipelines.cli.train import evaluate, train, validate
 
@@ -25,8 +27,11 @@ app = typer.Typer(
 for verb in (segment, train, evaluate, explain, validate, listen):
     app.command(context_settings=OVERRIDES)(verb)
 app.command()(measure)
+app.command()(pack)
+app.command()(unpack)
 app.add_typer(experiment, name="experiment")
 app.add_typer(data, name="data")
+app.add_typer(label, name="label")
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""The folder that MONAI Label is started on (`--app`)."""

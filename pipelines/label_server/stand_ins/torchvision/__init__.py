@@ -1,0 +1,1 @@
+"""Stands in for torchvision, whose builds need CUDA's torch: `utils` holds what MONAI Label imports of it."""
