@@ -73,8 +73,8 @@ SCORE: dict[str, Check] = {**_WHO, "method": text, "model": model, "y": tag, "y_
 SAVED: dict[str, Check] = {**_WHO, "label_info": plain, "model": text, "params": plain}
 """Of a label that is submitted."""
 
-ADDED: dict[str, Check] = {**_WHO}
+ADDED: dict[str, Check] = {**_WHO, "patient": text}
 """Of an image that is added."""
 
-INFO: dict[str, Check] = {**_WHO, "description": text, "strategy": plain, "label_info": plain}
+INFO: dict[str, Check] = {**_WHO, "description": text, "patient": text, "strategy": plain, "label_info": plain}
 """Of what is known about an image or label."""
