@@ -132,6 +132,14 @@ class DicomWebStore(LabelStore, DICOMWebDatastore):
             for image in sorted(listed.keys() & labels.keys())
         ]
 
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """What was said of a series, and the ids by which OHIF opens it; nothing of one that isn't listed."""
+        series = self._series().get(image_id)
+        if series is None:
+            return {}
+        ids = {"StudyInstanceUID": series.study_uid, "SeriesInstanceUID": image_id, "Modality": series.modality}
+        return {**self._said(self._image_info(image_id)), **ids}
+
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: Mapping[str, Any], label_id: str = ""
     ) -> str:

@@ -10,9 +10,10 @@ from monai.bundle import ConfigWorkflow
 
 import radseg.bundles
 from radseg.pipelines.bundle_loader import find_bundle, read_json, run_workflow
-from radseg.pipelines.cases import Case
+from radseg.pipelines.cases import Case, InputKind
 from radseg.pipelines.dicom_out.segments import Segment, segments_of
 from radseg.pipelines.engine import Prediction, Predictor
+from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import Volume
 from radseg.pipelines.io.load import as_case
 from radseg.pipelines.label_server.refused import Refused
@@ -59,6 +60,7 @@ class Described:
         modality: DICOM Modality of its images; DX stands for every kind of radiograph.
         segments: its labels in coded terms.
         any_label: whether every value above 0 counts as its one label.
+        min_slices: fewest slices of a volume.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Described:
     modality: str
     segments: tuple[Segment, ...]
     any_label: bool
+    min_slices: int
 
     @classmethod
     def of(cls, name: str) -> "Described":
@@ -80,7 +83,19 @@ class Described:
         steps = recipe["preprocessing"]["transforms"]
         any_label = any(isinstance(step, dict) and step.get("label") == "any" for step in steps)
         segments = segments_of(folder, labels)
-        return cls(name, metadata["description"], recipe["modality"], segments, any_label)
+        least = int(recipe.get("min_slices", 1))
+        return cls(name, metadata["description"], recipe["modality"], segments, any_label, least)
+
+    def reads(self, source: Path) -> bool:
+        """Whether a file or folder is an image of the kind that this model reads."""
+        try:
+            kind = as_case(source, modality=self.modality, min_slices=self.min_slices).kind
+        except InputError:
+            return False
+        picture = kind in (InputKind.PNG, InputKind.JPEG)
+        if self.modality == "DX":
+            return picture or kind == InputKind.DICOM
+        return not picture or self.min_slices == 1
 
 
 class Serving:

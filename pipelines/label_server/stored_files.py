@@ -82,7 +82,8 @@ class StoredFiles:
         place = self.folder / "labels" / tag / f"{image_id}{suffix}"
         said = {**info, "ts": int(time.time()), "name": place.name}
         with locked(self._lock):
-            self._image(image_id)  # it may have been removed while the label was checked
+            if image_id not in self._images():  # it may have been removed while the label was checked
+                raise not_there(image_id)
             write_whole({place: copied(label), self._label_info(image_id, tag): as_json(said)})
             for other in LABELS:
                 if other != suffix:

@@ -125,7 +125,12 @@ class Train(TrainTask):
         versions, name = self.serving.versions, self.described.name
         versions.prepare(name)
         parent, start = versions.serving(name), time.monotonic()
-        pairs = datastore.datalist()
+        labelled = datastore.datalist()
+        pairs = [pair for pair in labelled if self.described.reads(Path(pair["image"]))]
+        if labelled and not pairs:
+            raise Refused(
+                409, f"no image with a final label is of a kind that {name} reads; submit labels of such images"
+            )
         sides = split(pairs, settings.val_split, settings.seed)
         run = versions.runs(name) / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         _clear(run.parent)
@@ -161,6 +166,7 @@ class Train(TrainTask):
                 "origin": "trained",
                 "from_version": None if weights is None else parent.number,
                 "labels": len(pairs),
+                "labels_of_other_images": len(labelled) - len(pairs),
                 **counts,
                 "epochs": training.epochs,
                 "best_epoch": next((row for row in rows if training.best_metric in row.values()), {}),

@@ -59,6 +59,20 @@ def connect(page: Page) -> None:
     page.wait_for(f"document.querySelector('{RUN}') && {_LABELMAP}")
 
 
+def next_sample(page: Page) -> None:
+    """Asks the panel for the next image, says yes to what it asks, and waits until that study is open."""
+    page.run("[...document.querySelectorAll('button')].find((one) => one.innerText === 'Next Sample').click()")
+    page.wait_for("document.querySelector('.nextSampleForm button')")
+    page.run("window.confirm = () => true; window.left = false")
+    page.run("document.querySelector('.nextSampleForm button').click()")
+    deadline = time.monotonic() + _PATIENCE_S
+    while not _has_left(page):
+        assert time.monotonic() < deadline, "no study comes after the panel's dialog"
+        time.sleep(0.05)
+    page.wait_for("window.cornerstone && window.services && document.querySelector('canvas')")
+    page.wait_for(_LOADED)
+
+
 def run_model(page: Page) -> None:
     """Presses Run, and waits for the segmentation."""
     page.click(RUN)

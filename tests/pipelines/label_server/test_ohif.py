@@ -18,7 +18,7 @@ import SimpleITK
 from annotation_server import annotation_server
 from browser import Browser, Page
 from label_process import LabelProcess
-from ohif_page import Labelmap, connect, labelmap, log_in, run_model
+from ohif_page import Labelmap, connect, labelmap, log_in, next_sample, run_model
 from orthanc import Orthanc
 from slicer_plugin import SlicerPlugin, corrected
 
@@ -110,6 +110,22 @@ def test_a_study_is_opened_segmented_and_the_mask_lies_where_it_was_found(
     kept_in = [said for said in page.complaints if "Content Security Policy" in said]
     assert [url for url in outside if not any(url in said for said in kept_in)] == []
     assert server.token not in " ".join(page.requests)
+
+
+def test_the_panel_opens_the_next_image_to_label(server: LabelProcess, page: Page, tmp_path: Path) -> None:
+    (opened, series), (other, other_series) = _uids("spine06"), _uids("spine04")
+    _mask(server, series, tmp_path)
+    label = {"label": ("label.nii.gz", (tmp_path / "mask.nii.gz").read_bytes())}
+    kept = server.ask("PUT", "/datastore/label", params={"image": series, "tag": "final"}, files=label)
+    assert kept.status_code == 200, kept.text
+    told = server.ask("POST", "/activelearning/random", json={}).json()
+    assert (told["StudyInstanceUID"], told["SeriesInstanceUID"], told["Modality"]) == (other, other_series, "CT")
+    page.open(f"{server.url}/ohif/monai-label?StudyInstanceUIDs={opened}")
+    log_in(page, server.token)
+    connect(page)
+    next_sample(page)
+    page.picture(keep=tmp_path / "next.png")  # to look at
+    assert page.run("location.href").rpartition("=")[2] == other
 
 
 def test_without_the_token_the_viewer_shows_the_login_and_no_study(server: LabelProcess, page: Page) -> None:

@@ -1,8 +1,11 @@
 """Training from submitted labels: typed requests, one at a time, a new version only from a training that ended well."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
+import numpy as np
 import pytest
 
 pytest.importorskip("monailabel")
@@ -53,6 +56,45 @@ def test_an_epoch_on_submitted_labels_makes_a_version_that_serves(
     assert second.weights is not None
     serving = Serving(versions, ["lung_xray"], "cpu")
     assert serving.predict("lung_xray", store.source("chest01_ap")).version.number == 2
+
+
+def test_labels_of_images_that_the_model_cannot_read_are_left_out_of_its_training(
+    store: LabelStore, trainer: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct, mask = volume_and_mask(tmp_path)
+    store.add_image("ct01", str(ct), {})
+    store.save_label("ct01", str(mask), "final", {})
+    seen: dict[str, Any] = {}
+
+    def stop(folder: Path, **given: Any) -> Training:
+        seen.update(json.loads(Path(given["datalist"]).read_text()))
+        raise InputError("enough")
+
+    monkeypatch.setattr(module, "train", stop)
+    with pytest.raises(Refused, match="enough"):
+        trainer({}, store)
+    images = [Path(item["image"]).name for items in seen.values() for item in items]
+    assert sorted(images) == sorted(f"{image}.png" for image in store.list_images() if image != "ct01")
+
+
+def test_a_folder_without_a_labelled_image_of_the_models_kind_is_said_to_be_so(tmp_path: Path, trainer: Train) -> None:
+    store = LabelStore(tmp_path / "cts")
+    ct, mask = volume_and_mask(tmp_path)
+    store.add_image("ct01", str(ct), {})
+    store.save_label("ct01", str(mask), "final", {})
+    with pytest.raises(Refused, match="of a kind that lung_xray reads") as told:
+        trainer({}, store)
+    assert told.value.status_code == 409
+
+
+def volume_and_mask(folder: Path) -> tuple[Path, Path]:
+    """A CT of noise and a mask on its grid, as NIfTI."""
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    values = np.random.default_rng(0).integers(-1000, 400, (24, 22, 8)).astype(np.int16)
+    files = folder / "ct.nii.gz", folder / "ct-mask.nii.gz"
+    for file, array in zip(files, (values, (values > 0).astype(np.uint8)), strict=True):
+        nib.save(nib.Nifti1Image(array, affine), file)
+    return files
 
 
 def test_the_serving_versions_weights_go_on_being_trained_unless_told_otherwise(
