@@ -23,6 +23,16 @@ def provenance(image: Path, weights: Mapping[str, str], threads: int) -> dict[st
     shape = "×".join(map(str, nib.load(image).shape))
     return {
         "what": f"a CT of {shape} to its mask on disk, same network and weights, {threads} threads, CPU",
+        **machine(threads),
+        "weights_sha256": {
+            bundle: hashlib.sha256(Path(file).read_bytes()).hexdigest() for bundle, file in weights.items()
+        },
+    }
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """When, from which commit, on what and with which versions something is measured."""
+    return {
         "date": date.today().isoformat(),
         "commit": _said_by("git", "describe", "--always", "--dirty"),
         "machine": {
@@ -34,9 +44,6 @@ def provenance(image: Path, weights: Mapping[str, str], threads: int) -> dict[st
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in LIBRARIES},
-        },
-        "weights_sha256": {
-            bundle: hashlib.sha256(Path(file).read_bytes()).hexdigest() for bundle, file in weights.items()
         },
     }
 
