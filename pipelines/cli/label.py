@@ -92,7 +92,7 @@ def versions(
 
     Example: `radseg label versions lung_xray`
     """
-    from radseg.pipelines.label_server.versions import Versions
+    from radseg.pipelines.label_server.models.versions import Versions
 
     held = Versions(workspace)
     current = held.current(bundle)
@@ -115,7 +115,7 @@ def rollback(
 
     Example: `radseg label rollback lung_xray --to 1`
     """
-    from radseg.pipelines.label_server.versions import Versions
+    from radseg.pipelines.label_server.models.versions import Versions
 
     Versions(workspace).roll_back(bundle, to)
     return 0

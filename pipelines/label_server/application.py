@@ -24,17 +24,17 @@ from monailabel.interfaces.tasks.train import TrainTask
 import radseg.bundles
 from radseg.pipelines.engine import pick_device
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.label_server.batch import BatchInfer
-from radseg.pipelines.label_server.datastore import LabelStore
-from radseg.pipelines.label_server.dicomweb_store import MODALITIES, DicomWebStore
-from radseg.pipelines.label_server.infer import Infer
+from radseg.pipelines.label_server.models.serving import Serving
+from radseg.pipelines.label_server.models.versions import Versions
 from radseg.pipelines.label_server.refused import Refused, not_there
-from radseg.pipelines.label_server.scoring import Dice, Uncertain
-from radseg.pipelines.label_server.serving import Serving
-from radseg.pipelines.label_server.strategies import Chance, Uncertainty
-from radseg.pipelines.label_server.submitted_seg import seg_for_client
-from radseg.pipelines.label_server.train import Train
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.store.datastore import LabelStore
+from radseg.pipelines.label_server.store.dicomweb_store import MODALITIES, DicomWebStore
+from radseg.pipelines.label_server.store.submitted_seg import seg_for_client
+from radseg.pipelines.label_server.tasks.batch import BatchInfer
+from radseg.pipelines.label_server.tasks.infer import Infer
+from radseg.pipelines.label_server.tasks.scoring import Dice, Uncertain
+from radseg.pipelines.label_server.tasks.strategies import Chance, Uncertainty
+from radseg.pipelines.label_server.tasks.train import Train
 
 _UPLOADED = re.compile(r"tmp[a-z0-9_]{8}(\.[A-Za-z0-9]+){1,3}")
 NAME = "radseg"

@@ -6,8 +6,8 @@ from fastapi import APIRouter
 from monailabel.interfaces.utils.app import app_instance
 
 from radseg.pipelines.errors import ConfigError, InputError
+from radseg.pipelines.label_server.models.versions import Versions
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.versions import Versions
 
 router = APIRouter(prefix="/radseg", tags=["radseg"])
 

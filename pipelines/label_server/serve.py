@@ -68,7 +68,7 @@ def build(settings: Settings) -> Guard:
 
     from radseg.pipelines.label_server.archive import archive
     from radseg.pipelines.label_server.routes import router as versions
-    from radseg.pipelines.label_server.train_all import router as train_all
+    from radseg.pipelines.label_server.tasks.train_all import router as train_all
     from radseg.pipelines.label_server.viewer import router as viewer
 
     instance = app_instance()

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,10 @@ from typing import Any
 import numpy as np
 import requests
 from orthanc import free_port
+from waiting import wait_for
+
+from radseg.pipelines.label_server.models.serving import Serving
+from radseg.pipelines.label_server.models.versions import Versions
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "sample_data" / "lung_xray"
@@ -40,6 +43,14 @@ def pixels(mask: Path) -> np.ndarray:
     from radseg.pipelines.io import load_mask
 
     return load_mask(mask).array
+
+
+def first_versions(workspace: Path, *names: str) -> Serving:
+    """Bundles as a new server serves them."""
+    versions = Versions(workspace)
+    for name in names:
+        versions.prepare(name)
+    return Serving(versions, list(names), "cpu")
 
 
 class LabelServer:
@@ -147,15 +158,3 @@ def serving(server: LabelServer) -> Iterator[LabelServer]:
         yield server.start()
     finally:
         server.kill()
-
-
-def wait_for(condition: Any, within_s: float, what: Any = lambda: "") -> None:
-    """Waits until a condition holds.
-
-    Raises:
-        AssertionError: it doesn't within so many seconds.
-    """
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what()}"
-        time.sleep(0.1)

@@ -6,11 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import requests
+from waiting import wait_for
 
 _STARTS_WITHIN_S = 180.0
 _COMMAND = "from radseg.pipelines.cli import main; main()"
@@ -99,18 +99,6 @@ class LabelProcess:
             with contextlib.suppress(ProcessLookupError):
                 self.process.kill()
             self.process.wait()
-
-
-def wait_for(condition: Any, within_s: float, what: Any = lambda: "") -> None:
-    """Waits until a condition holds.
-
-    Raises:
-        AssertionError: it doesn't within so many seconds.
-    """
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what()}"
-        time.sleep(0.05)
 
 
 def gone(pid: int) -> bool:

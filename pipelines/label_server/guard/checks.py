@@ -11,7 +11,7 @@ from radseg.pipelines.label_server.refused import Refused
 
 Check = Callable[[Any, Known], Any]
 
-_NEW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NEW_ID = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _SESSION = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _CHECKSUM = re.compile(r"(?:(?:MD5|SHA256|SHA512):)?[0-9a-fA-F]{32,128}", re.IGNORECASE)
@@ -58,16 +58,12 @@ def label_id(value: Any, known: Known) -> str:
 
 def new_image_id(value: Any, known: Known) -> str:
     """An id that an image may be added under."""
-    if not isinstance(value, str) or not _NEW_ID.fullmatch(value) or ".." in value:
-        raise Refused(400, f"image {shown(value)}: a new image's id is made of letters, digits and . _ -")
-    return value
+    return _like(_NEW_ID, value, "image", "a new image's id is made of letters, digits and . _ -, never two dots")
 
 
 def tag(value: Any, known: Known) -> str:
     """A tag of labels, such as `final` or `original`."""
-    if not isinstance(value, str) or not _TAG.fullmatch(value):
-        raise Refused(400, f"tag {shown(value)}: a tag is made of letters, digits, _ and -, such as final")
-    return value
+    return _like(_TAG, value, "tag", "a tag is made of letters, digits, _ and -, such as final")
 
 
 def optional_tag(value: Any, known: Known) -> str:
@@ -104,16 +100,12 @@ def loose(query: list[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def session_id(value: Any, known: Known) -> str:
     """The id that a session was given."""
-    if not isinstance(value, str) or not _SESSION.fullmatch(value):
-        raise Refused(400, f"session {shown(value)}: is no session's id")
-    return value
+    return _like(_SESSION, value, "session", "is no session's id")
 
 
 def checksum(value: Any, known: Known) -> str:
     """A checksum, as Slicer asks for it."""
-    if not isinstance(value, str) or not _CHECKSUM.fullmatch(value):
-        raise Refused(400, f"check_sum {shown(value)}: must be ALGORITHM:HEX")
-    return value
+    return _like(_CHECKSUM, value, "check_sum", "must be ALGORITHM:HEX")
 
 
 def model(value: Any, known: Known) -> str:
@@ -144,6 +136,12 @@ def output(value: Any, known: Known) -> str:
     if value == "dicom_seg" and not known.dicom:
         raise Refused(400, "output dicom_seg: the images aren't in an archive; take image, json or all")
     return str(one_of("image", "json", "all", "dicom_seg")(value, known))
+
+
+def _like(pattern: re.Pattern[str], value: Any, name: str, rule: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise Refused(400, f"{name} {shown(value)}: {rule}")
+    return value
 
 
 def _among(value: Any, names: Collection[str], what: str) -> str:

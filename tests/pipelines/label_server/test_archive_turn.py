@@ -1,6 +1,7 @@
 """A whole turn of annotation on an archive: next, infer, submit, DICOM SEG out, train, serve the new version, score."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ pytest.importorskip("monailabel")
 from annotation_server import annotation_server
 from dicom_factory import write_radiograph
 from label_app import SAMPLES, pixels, truth
-from label_process import LabelProcess, wait_for
+from label_process import LabelProcess
 from orthanc import Orthanc
 from PIL import Image
+from waiting import wait_for
 
 from radseg.pipelines.segment import segment
 
@@ -35,24 +37,33 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return {str(pydicom.dcmread(file, stop_before_pixels=True).SeriesInstanceUID): file for file in written}
 
 
-def test_labels_in_an_archive_train_a_version_that_serves(tmp_path: Path, files: dict[str, Path]) -> None:
-    orthanc = Orthanc(tmp_path / "orthanc").start()
+@pytest.fixture
+def orthanc(tmp_path: Path, files: dict[str, Path]) -> Iterator[Orthanc]:
+    """An archive with those radiographs."""
+    started = Orthanc(tmp_path / "orthanc").start()
     try:
-        orthanc.put(*files.values())
-        with annotation_server(tmp_path, f"{orthanc.http}/dicom-web", "lung_xray") as server:
-            _turn(server, orthanc, files, tmp_path)
+        started.put(*files.values())
+        yield started
     finally:
-        orthanc.stop()
+        started.stop()
 
 
-def _turn(server: LabelProcess, orthanc: Orthanc, files: dict[str, Path], folder: Path) -> None:
+@pytest.fixture
+def server(tmp_path: Path, orthanc: Orthanc) -> Iterator[LabelProcess]:
+    with annotation_server(tmp_path, f"{orthanc.http}/dicom-web", "lung_xray") as started:
+        yield started
+
+
+def test_labels_in_an_archive_train_a_version_that_serves(
+    server: LabelProcess, orthanc: Orthanc, files: dict[str, Path], tmp_path: Path
+) -> None:
     listed = server.ask("GET", "/datastore/", params={"output": "all"}).json()["objects"]
     assert set(listed) == set(files)
     first = server.ask("POST", "/activelearning/uncertainty", json={}).json()["id"]
 
-    before = _infer(server, first, folder)
-    segment("lung_xray", files[first], folder / "segmented", device="cpu", progress=False)
-    (own,) = (folder / "segmented").glob("*/mask.*")
+    before = _infer(server, first, tmp_path)
+    segment("lung_xray", files[first], tmp_path / "segmented", device="cpu", progress=False)
+    (own,) = (tmp_path / "segmented").glob("*/mask.*")
     np.testing.assert_array_equal(before, pixels(own))
 
     for series, file in files.items():
@@ -66,7 +77,7 @@ def _turn(server: LabelProcess, orthanc: Orthanc, files: dict[str, Path], folder
     assert started.status_code == 200, started.text
     _wait_for_the_end_of(server, "/train/")
     assert server.ask("GET", "/info/").json()["models"]["lung_xray"]["version"] == 2
-    assert (_infer(server, first, folder) != before).any()
+    assert (_infer(server, first, tmp_path) != before).any()
 
     answer = server.ask("POST", "/scoring/dice", json={"model": "lung_xray"})
     assert answer.status_code == 200, answer.text

@@ -16,8 +16,8 @@ from radseg.pipelines.label_server import launch
 from radseg.pipelines.label_server.durable import locked
 from radseg.pipelines.label_server.environment import environment
 from radseg.pipelines.label_server.guard.tokens import Role, Tokens, read_or_make_key
+from radseg.pipelines.label_server.models.versions import Versions
 from radseg.pipelines.label_server.settings import Settings
-from radseg.pipelines.label_server.versions import Versions
 
 pytest.importorskip("monailabel")
 pytest.importorskip("cryptography")

@@ -11,7 +11,7 @@ from annotation_server import annotation_server
 from label_app import radiographs, truth
 from label_process import LabelProcess
 
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.models.versions import Versions
 
 pytestmark = pytest.mark.long
 

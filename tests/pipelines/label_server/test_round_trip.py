@@ -10,9 +10,10 @@ import pytest
 pytest.importorskip("monailabel")
 
 import psutil
-from label_app import LabelServer, pixels, radiographs, serving, truth, wait_for
+from label_app import LabelServer, pixels, radiographs, serving, truth
+from waiting import wait_for
 
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.models.versions import Versions
 from radseg.pipelines.segment import segment
 
 pytestmark = pytest.mark.long

@@ -11,8 +11,8 @@ pytest.importorskip("monailabel")
 from fastapi import FastAPI
 
 from radseg.pipelines.label_server import routes
-from radseg.pipelines.label_server.serving import Serving
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.models.serving import Serving
+from radseg.pipelines.label_server.models.versions import Versions
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ pytest.importorskip("monailabel")
 
 import SimpleITK
 from annotation_server import annotation_server
-from label_process import LabelProcess, wait_for
+from label_process import LabelProcess
 from slicer_plugin import SlicerPlugin, corrected
+from waiting import wait_for
 
 pytestmark = [
     pytest.mark.long,

@@ -10,10 +10,10 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError, one_line
 from radseg.pipelines.hiding import files_of, without_paths
-from radseg.pipelines.label_server import mask_file
-from radseg.pipelines.label_server.label_info import label_colours, label_info, label_numbers
+from radseg.pipelines.label_server.models.label_info import label_colours, label_info, label_numbers
+from radseg.pipelines.label_server.models.serving import Described, Serving
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Described, Serving
+from radseg.pipelines.label_server.tasks import mask_file
 
 
 class Infer(InferTask):

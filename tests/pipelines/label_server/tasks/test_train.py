@@ -10,16 +10,15 @@ import pytest
 
 pytest.importorskip("monailabel")
 
-from label_app import radiographs, truth
+from label_app import first_versions, radiographs, truth
 
 from radseg.pipelines.errors import ConfigError, InputError
-from radseg.pipelines.label_server import train as module
-from radseg.pipelines.label_server.datastore import LabelStore
 from radseg.pipelines.label_server.durable import locked
+from radseg.pipelines.label_server.models.serving import Serving
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Serving
-from radseg.pipelines.label_server.train import Settings, Train, split
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.store.datastore import LabelStore
+from radseg.pipelines.label_server.tasks import train as module
+from radseg.pipelines.label_server.tasks.train import Settings, Train, split
 from radseg.pipelines.train import Training
 
 
@@ -34,9 +33,7 @@ def store(tmp_path: Path) -> LabelStore:
 
 @pytest.fixture
 def trainer(tmp_path: Path) -> Train:
-    versions = Versions(tmp_path / "workspace")
-    versions.prepare("lung_xray")
-    serving = Serving(versions, ["lung_xray"], "cpu")
+    serving = first_versions(tmp_path / "workspace", "lung_xray")
     return Train(serving.models["lung_xray"], serving)
 
 
@@ -194,7 +191,7 @@ def test_without_labels_there_is_nothing_to_train_from(trainer: Train, tmp_path:
         ({"pretrained": "yes"}, "pretrained must be true or false"),
         ({"dataset_dir": "/etc"}, "training takes no 'dataset_dir'"),
         ({"network_def#_target_": "os.system"}, "training takes no 'network_def#_target_'"),
-        ({"weights": "/tmp/x.pt"}, "training takes no 'weights'"),
+        ({"weights": "/elsewhere/x.pt"}, "training takes no 'weights'"),
     ],
 )
 def test_a_request_is_taken_by_allowed_keys_of_the_right_kind_alone(request_: dict[str, Any], line: str) -> None:

@@ -16,9 +16,9 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from radseg.pipelines.io import load_volume
 from radseg.pipelines.label_server.durable import as_json, copied, locked, write_whole
-from radseg.pipelines.label_server.grid import Grids
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.stored_files import IMAGES, LABELS, StoredFiles, checked_tag, suffix_of
+from radseg.pipelines.label_server.store.grid import Grids
+from radseg.pipelines.label_server.store.stored_files import IMAGES, LABELS, StoredFiles, checked_tag, suffix_of
 
 FINAL = DefaultLabelTag.FINAL.value
 _ID = re.compile(r"\w[\w.()+ -]{0,127}")

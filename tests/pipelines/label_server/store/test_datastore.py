@@ -18,8 +18,8 @@ from label_app import pixels, radiographs, truth
 
 from radseg.pipelines.io import write_mask, write_mask_png
 from radseg.pipelines.label_server import durable
-from radseg.pipelines.label_server.datastore import LabelStore
 from radseg.pipelines.label_server.refused import Refused
+from radseg.pipelines.label_server.store.datastore import LabelStore
 
 IMAGE = "chest01_ap"
 AFFINE = np.diag([1.0, 1.5, 2.0, 1.0])
@@ -77,7 +77,7 @@ def test_a_server_killed_while_labels_come_in_loses_none_that_it_took(tmp_path: 
         (folder / f"copy{number:03d}.png").write_bytes(image.read_bytes())
     code = f"""
 import sys
-from radseg.pipelines.label_server.datastore import LabelStore
+from radseg.pipelines.label_server.store.datastore import LabelStore
 store = LabelStore({str(folder)!r})
 for image in store.list_images():
     print(store.save_label(image, {str(truth(image.stem))!r}, "final", {{}}), flush=True)

@@ -7,15 +7,14 @@ import pytest
 
 pytest.importorskip("monailabel")
 
-from label_app import radiographs, truth
+from label_app import first_versions, radiographs, truth
 
 from radseg.pipelines.engine.prediction import Effort, Prediction
-from radseg.pipelines.label_server import strategies
-from radseg.pipelines.label_server.datastore import LabelStore
+from radseg.pipelines.label_server.models.serving import Serving
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Serving
-from radseg.pipelines.label_server.strategies import Chance, Uncertainty, known, uncertainty_of
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.store.datastore import LabelStore
+from radseg.pipelines.label_server.tasks import strategies
+from radseg.pipelines.label_server.tasks.strategies import Chance, Uncertainty, known, uncertainty_of
 
 
 @pytest.fixture
@@ -25,10 +24,7 @@ def store(tmp_path: Path) -> LabelStore:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Serving:
-    versions = Versions(tmp_path / "workspace")
-    for name in ("spine", "lung_xray"):
-        versions.prepare(name)
-    return Serving(versions, ["spine", "lung_xray"], "cpu")
+    return first_versions(tmp_path / "workspace", "spine", "lung_xray")
 
 
 def prediction(mask: np.ndarray, uncertainty: np.ndarray | None) -> Prediction:

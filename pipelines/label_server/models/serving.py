@@ -16,8 +16,8 @@ from radseg.pipelines.engine import Prediction, Predictor
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import Volume
 from radseg.pipelines.io.load import as_case
+from radseg.pipelines.label_server.models.versions import Version, Versions
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.versions import Version, Versions
 from radseg.pipelines.plausibility import Plausibility
 from radseg.pipelines.segment import workflow_of
 

@@ -9,8 +9,8 @@ pytest.importorskip("monailabel")
 
 from radseg.pipelines.io import Volume, load_mask, write_mask
 from radseg.pipelines.io.load import as_case
-from radseg.pipelines.label_server.mask_file import extension_of, write
 from radseg.pipelines.label_server.refused import Refused
+from radseg.pipelines.label_server.tasks.mask_file import extension_of, write
 
 AFFINE = np.array([[-0.7, 0.1, 0, 5], [0.1, 0.7, 0, -9], [0, 0, 2.5, 3], [0, 0, 0, 1.0]])
 MASK = np.random.default_rng(0).integers(0, 3, (5, 4, 3)).astype(np.uint8)

@@ -12,8 +12,8 @@ from monailabel.interfaces.tasks.strategy import Strategy
 
 from radseg.pipelines.engine import Prediction
 from radseg.pipelines.errors import RadsegError
+from radseg.pipelines.label_server.models.serving import Serving
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Serving
 
 _HALF = 128
 MOST_AT_ONCE = 4

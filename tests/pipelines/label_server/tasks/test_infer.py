@@ -16,10 +16,10 @@ from label_app import pixels, radiographs
 
 from radseg.networks import AttentionUNet
 from radseg.pipelines.io import load_mask, load_volume, write_mask
-from radseg.pipelines.label_server.infer import Infer
+from radseg.pipelines.label_server.models.serving import Described, Serving
+from radseg.pipelines.label_server.models.versions import Versions
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Described, Serving
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.tasks.infer import Infer
 from radseg.pipelines.segment import segment
 
 MODELS = ("lung_xray", "lung_ct")
@@ -167,7 +167,9 @@ def test_an_image_removed_while_it_is_read_is_told(
 ) -> None:
     image = Path(shutil.copy(radiograph, tmp_path))
     case = serving.loaded("lung_xray").case(image)
-    monkeypatch.setattr("radseg.pipelines.label_server.serving.as_case", lambda *_, **__: (image.unlink(), case)[1])
+    monkeypatch.setattr(
+        "radseg.pipelines.label_server.models.serving.as_case", lambda *_, **__: (image.unlink(), case)[1]
+    )
     with pytest.raises(Refused, match="was removed while it was worked on") as told:
         run(serving, "lung_xray", image, [])
     assert told.value.status_code == 404

@@ -20,8 +20,8 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from radseg.pipelines.errors import RadsegError, one_line
 from radseg.pipelines.label_server.durable import as_json, locked, write_whole
+from radseg.pipelines.label_server.models.serving import Described, Serving
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Described, Serving
 from radseg.pipelines.splits import split_groups
 from radseg.pipelines.train import train
 

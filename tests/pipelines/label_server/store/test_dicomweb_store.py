@@ -16,9 +16,9 @@ from dicom_factory import phantom, write_radiograph, write_series
 from monailabel.datastore.dicom import DICOMwebClientX, DICOMWebDatastore
 
 from radseg.pipelines.io import load_volume, write_mask
-from radseg.pipelines.label_server.dicomweb_store import MODALITIES, DicomWebStore
+from radseg.pipelines.label_server.models.serving import Described
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Described
+from radseg.pipelines.label_server.store.dicomweb_store import MODALITIES, DicomWebStore
 
 NAMES = ("spine", "lung_xray")
 FILTERS = [{"Modality": one} for one in ("CT", *MODALITIES["DX"])]
@@ -152,7 +152,7 @@ def test_a_label_that_the_archive_doesnt_take_is_kept_and_that_is_said(
     store: DicomWebStore, archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = tmp_path / "seg.dcm"
-    monkeypatch.setattr("radseg.pipelines.label_server.dicomweb_store.write_seg", lambda *_: made)
+    monkeypatch.setattr("radseg.pipelines.label_server.store.dicomweb_store.write_seg", lambda *_: made)
 
     def written() -> None:
         made.write_bytes(next((tmp_path / "store" / UID).iterdir()).read_bytes())

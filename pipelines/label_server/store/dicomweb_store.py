@@ -24,12 +24,12 @@ from pydicom.dataset import Dataset
 
 from radseg.pipelines.errors import RadsegError
 from radseg.pipelines.io import load_volume
-from radseg.pipelines.label_server.datastore import FINAL, LabelStore, remove_folder
 from radseg.pipelines.label_server.durable import write_whole
-from radseg.pipelines.label_server.label_info import label_info
+from radseg.pipelines.label_server.models.label_info import label_info
+from radseg.pipelines.label_server.models.serving import Described
 from radseg.pipelines.label_server.refused import Refused, not_there
-from radseg.pipelines.label_server.serving import Described
-from radseg.pipelines.label_server.submitted_seg import write_own_seg, write_seg
+from radseg.pipelines.label_server.store.datastore import FINAL, LabelStore, remove_folder
+from radseg.pipelines.label_server.store.submitted_seg import write_own_seg, write_seg
 
 _PAGE = 100
 MODALITIES = {"DX": ("DX", "CR", "RG")}

@@ -11,10 +11,10 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from radseg.pipelines.errors import RadsegError
 from radseg.pipelines.io import load_mask
-from radseg.pipelines.label_server.datastore import FINAL, LabelStore
+from radseg.pipelines.label_server.models.serving import Serving
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Serving
-from radseg.pipelines.label_server.strategies import find_out, known, model_of
+from radseg.pipelines.label_server.store.datastore import FINAL, LabelStore
+from radseg.pipelines.label_server.tasks.strategies import find_out, known, model_of
 from radseg.pipelines.metrics import overlap_counts
 
 _logger = logging.getLogger("radseg.label_server")

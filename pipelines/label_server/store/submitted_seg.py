@@ -20,8 +20,8 @@ from radseg.pipelines.dicom_out.source import read_source
 from radseg.pipelines.errors import InputError
 from radseg.pipelines.io import load_mask
 from radseg.pipelines.io.load import as_case
+from radseg.pipelines.label_server.models.serving import Described
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.serving import Described
 
 
 def write_seg(series: Path | str, label: Path | str, infos: Sequence[Mapping[str, Any]]) -> Path | None:

@@ -11,8 +11,8 @@ import torch
 import radseg.bundles
 from radseg.networks import AttentionUNet
 from radseg.pipelines.errors import ConfigError, InputError, WeightsError
-from radseg.pipelines.label_server import versions as module
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.models import versions as module
+from radseg.pipelines.label_server.models.versions import Versions
 from radseg.pipelines.weights import sha256_of
 
 SHIPPED = Path(radseg.bundles.root("lung_xray")) / "models" / "model.pt"

@@ -7,14 +7,13 @@ import pytest
 
 pytest.importorskip("monailabel")
 
-from label_app import pixels, radiographs, truth
+from label_app import first_versions, pixels, radiographs, truth
 
 from radseg.pipelines.io import write_mask_png
-from radseg.pipelines.label_server.datastore import LabelStore
+from radseg.pipelines.label_server.models.serving import Serving
 from radseg.pipelines.label_server.refused import Refused
-from radseg.pipelines.label_server.scoring import Dice, Uncertain
-from radseg.pipelines.label_server.serving import Serving
-from radseg.pipelines.label_server.versions import Versions
+from radseg.pipelines.label_server.store.datastore import LabelStore
+from radseg.pipelines.label_server.tasks.scoring import Dice, Uncertain
 
 
 @pytest.fixture
@@ -24,9 +23,7 @@ def store(tmp_path: Path) -> LabelStore:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Serving:
-    versions = Versions(tmp_path / "workspace")
-    versions.prepare("lung_xray")
-    return Serving(versions, ["lung_xray"], "cpu")
+    return first_versions(tmp_path / "workspace", "lung_xray")
 
 
 def submit(store: LabelStore, image: str, tag: str, mask: np.ndarray, folder: Path) -> None:

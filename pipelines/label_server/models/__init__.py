@@ -1,0 +1,1 @@
+"""The models of an annotation server: their versions, what is loaded of them, their labels in coded terms."""
