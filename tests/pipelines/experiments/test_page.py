@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from contrast import contrast
 from made_up_results import made_up
 
 from radseg.pipelines.experiments.model_card import markdown
@@ -260,8 +261,8 @@ def test_the_text_can_be_read_on_every_background() -> None:
         grounds = [colours.pop(name) for name in ("page", "line", "head")]
         edge = colours.pop("edge")
         assert set(colours) == {"text", "quiet", "link", "failed", "warned", "done"}
-        assert min(_contrast(ink, ground) for ink in colours.values() for ground in grounds) >= 4.5
-        assert _contrast(edge, grounds[0]) >= 3
+        assert min(contrast(ink, ground) for ink in colours.values() for ground in grounds) >= 4.5
+        assert contrast(edge, grounds[0]) >= 3
 
 
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,14 +301,3 @@ def test_names_stay_names_in_markdown() -> None:
     card = markdown(results)
     assert r"| a\|b \*c\* \<i\> d |" in card
     assert "Difference to the baseline" in card
-
-
-def _contrast(one: str, other: str) -> float:
-    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

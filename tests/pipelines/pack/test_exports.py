@@ -52,7 +52,9 @@ def test_an_export_gives_the_networks_logits(file: str, exported: Path, network:
 
 def test_the_onnx_file_is_one_by_onnxs_own_check(exported: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    onnx.checker.check_model(onnx.load(exported / "models" / "model.onnx"), full_check=True)
+    model = onnx.load(exported / "models" / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [one.name for one in (*model.graph.input, *model.graph.output)] == ["image", "pred"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::torch.jit.TracerWarning")

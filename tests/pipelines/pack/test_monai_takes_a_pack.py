@@ -59,11 +59,19 @@ def test_its_metadata_is_what_monai_asks_for(bundle: str, packs: dict[str, Path]
 
 
 @pytest.mark.parametrize("bundle", radseg.bundles.names())
-def test_its_network_takes_and_gives_what_the_metadata_says(bundle: str, packs: dict[str, Path]) -> None:
+def test_its_network_takes_and_gives_what_the_metadata_says(
+    bundle: str, packs: dict[str, Path], tmp_path: Path
+) -> None:
     inner = packs[bundle] / "configs"
-    verify_net_in_out(
-        "network_def", meta_file=str(inner / "metadata.json"), config_file=str(inner / "inference.json"), device="cpu"
-    )
+    files = {"meta_file": str(inner / "metadata.json"), "config_file": str(inner / "inference.json")}
+    verify_net_in_out("network_def", device="cpu", **files)
+    about = json.loads((inner / "metadata.json").read_text())
+    channels = about["network_data_format"]["outputs"]["pred"]["num_channels"]
+    about["network_data_format"]["outputs"]["pred"]["num_channels"] = channels + 1
+    other = tmp_path / "metadata.json"
+    other.write_text(json.dumps(about))
+    with pytest.raises(ValueError, match="output channel"):  # so the check looks
+        verify_net_in_out("network_def", device="cpu", **{**files, "meta_file": str(other)})
 
 
 @pytest.mark.parametrize("bundle", ["lung_ct", "lung_xray"])

@@ -21,15 +21,16 @@ def _info(name: str, mode: int = stat.S_IFREG | 0o644, compress: int = zipfile.Z
     return entry
 
 
-def _refused(file: Path, match: str, error: type[Exception] = InputError) -> None:
-    """It is refused, and neither beside nor inside the output is anything new."""
+def _refusal(file: Path, error: type[Exception] = InputError) -> str:
+    """The line with which it is refused; neither beside nor inside the output is anything new."""
     output = file.parent / "out"
     output.mkdir(exist_ok=True)
     before = sorted(file.parent.rglob("*"))
-    with pytest.raises(error, match=match) as refusal:
+    with pytest.raises(error) as refusal:
         unpack(file, output)
     assert "\n" not in str(refusal.value)
     assert sorted(file.parent.rglob("*")) == before
+    return str(refusal.value)
 
 
 def test_the_least_bundle_is_unpacked(make_zip: Callable[..., Path], tmp_path: Path) -> None:
@@ -44,17 +45,17 @@ def test_the_least_bundle_is_unpacked(make_zip: Callable[..., Path], tmp_path: P
     ["../x", "small/../../x", "/etc/x", "C:/x", "c:x", "..\\x", "\\\\host\\share\\x", "small/..", "small\\..\\..\\x"],
 )
 def test_an_entry_that_points_outside_is_refused(name: str, make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({name: b"x"}), "points outside")
+    assert "points outside" in _refusal(make_zip({name: b"x"}))
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../x", "configs/metadata.json"])
 def test_a_symbolic_link_is_refused_wherever_it_points(target: str, make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({_info("small/link", stat.S_IFLNK | 0o777): target.encode()}), "symbolic link")
+    assert "symbolic link" in _refusal(make_zip({_info("small/link", stat.S_IFLNK | 0o777): target.encode()}))
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
 def test_a_device_or_pipe_is_refused(kind: int, make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({_info("small/device", kind | 0o666): b""}), "isn't a plain file")
+    assert "isn't a plain file" in _refusal(make_zip({_info("small/device", kind | 0o666): b""}))
 
 
 @pytest.mark.parametrize(
@@ -63,21 +64,21 @@ def test_a_device_or_pipe_is_refused(kind: int, make_zip: Callable[..., Path]) -
      "small/" + "n" * 300, "small/" + "d/" * 20 + "x", "small/a\nb"],
 )  # fmt: skip
 def test_a_name_that_not_every_system_can_write_is_refused(name: str, make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({name: b"x"}), "name that not every system can write")
+    assert "name that not every system can write" in _refusal(make_zip({name: b"x"}))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("twin", ["small/configs/metadata.json", "small/CONFIGS/Metadata.json", "small/configs"])
 def test_an_entry_that_is_there_twice_is_refused(twin: str, make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({_info(twin): b"{}"}), "there twice")
+    assert "there twice" in _refusal(make_zip({_info(twin): b"{}"}))
 
 
 def test_two_folders_loose_files_and_hidden_ones_are_no_bundle(make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({"other/x": b""}), "must hold one folder")
-    _refused(make_zip({"loose": b""}), "must hold one folder")
-    _refused(make_zip({".ssh/configs/metadata.json": b"{}"}, bundle=False), "hidden")
-    _refused(make_zip({"small/x": b""}, bundle=False), "no bundle")
-    _refused(make_zip(bundle=False), "must hold one folder")
+    assert "must hold one folder" in _refusal(make_zip({"other/x": b""}))
+    assert "must hold one folder" in _refusal(make_zip({"loose": b""}))
+    assert "hidden" in _refusal(make_zip({".ssh/configs/metadata.json": b"{}"}, bundle=False))
+    assert "no bundle" in _refusal(make_zip({"small/x": b""}, bundle=False))
+    assert "must hold one folder" in _refusal(make_zip(bundle=False))
 
 
 def test_an_encrypted_zip_is_refused(make_zip: Callable[..., Path]) -> None:
@@ -86,18 +87,18 @@ def test_an_encrypted_zip_is_refused(make_zip: Callable[..., Path]) -> None:
     content[6] |= 1
     content[content.index(b"PK\1\2") + 8] |= 1
     file.write_bytes(content)
-    _refused(file, "encrypted")
+    assert "encrypted" in _refusal(file)
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_an_unusual_compression_is_refused(method: int, make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({_info("small/x", compress=method): b"x"}), "compressed in an unusual way")
+    assert "compressed in an unusual way" in _refusal(make_zip({_info("small/x", compress=method): b"x"}))
 
 
 def test_a_bomb_is_refused_by_what_it_says(make_zip: Callable[..., Path]) -> None:
     file = make_zip({_info("small/zeros", compress=zipfile.ZIP_DEFLATED): bytes(80 << 20)})
     assert file.stat().st_size < 1 << 20
-    _refused(file, "would unpack to more than 64 MiB")
+    assert "would unpack to more than 64 MiB" in _refusal(file)
 
 
 def test_a_bomb_that_lies_of_its_size_is_stopped_while_it_is_written(make_zip: Callable[..., Path]) -> None:
@@ -109,7 +110,7 @@ def test_a_bomb_that_lies_of_its_size_is_stopped_while_it_is_written(make_zip: C
     file.write_bytes(content)
     with zipfile.ZipFile(file) as archive:
         assert archive.getinfo("small/zeros").file_size == 10
-    _refused(file, "can't be unpacked")
+    assert "can't be unpacked" in _refusal(file)
 
 
 def test_a_bomb_of_many_small_parts_is_counted_together(
@@ -117,7 +118,7 @@ def test_a_bomb_of_many_small_parts_is_counted_together(
 ) -> None:
     monkeypatch.setattr("radseg.pipelines.pack.unpacking.RATIO_COUNTS_FROM_BYTES", 1 << 20)
     parts = {_info(f"small/{n}", compress=zipfile.ZIP_DEFLATED): bytes(1 << 18) for n in range(8)}
-    _refused(make_zip(parts), "would unpack to more than 1 MiB")
+    assert "would unpack to more than 1 MiB" in _refusal(make_zip(parts))
 
 
 def test_entries_that_share_their_bytes_are_refused(make_zip: Callable[..., Path]) -> None:
@@ -128,11 +129,11 @@ def test_entries_that_share_their_bytes_are_refused(make_zip: Callable[..., Path
     b = content.index(b"PK\1\2", a + 1)
     content[b + 42 : b + 46] = content[a + 42 : a + 46]  # b's bytes are those of a
     file.write_bytes(content)
-    _refused(file, "can't be unpacked")
+    assert "can't be unpacked" in _refusal(file)
 
 
 def test_too_many_entries_are_refused_before_they_are_read(make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({f"small/{number}": b"" for number in range(1001)}), "more than 1000 files")
+    assert "more than 1000 files" in _refusal(make_zip({f"small/{number}": b"" for number in range(1001)}))
 
 
 def test_a_long_table_of_contents_is_refused_even_if_it_says_it_is_short(make_zip: Callable[..., Path]) -> None:
@@ -140,7 +141,7 @@ def test_a_long_table_of_contents_is_refused_even_if_it_says_it_is_short(make_zi
     content = bytearray(file.read_bytes())
     content[-10:-6] = struct.pack("<L", 64 << 20)
     file.write_bytes(content)
-    _refused(file, "more than 1000 files")
+    assert "more than 1000 files" in _refusal(file)
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "comment", "crc", "missing"])
@@ -158,12 +159,12 @@ def test_a_damaged_zip_is_refused(damage: str, make_zip: Callable[..., Path]) ->
     file.write_bytes(damaged[damage])
     if damage == "missing":
         file.unlink()
-    _refused(file, "can't be unpacked")
+    assert "can't be unpacked" in _refusal(file)
 
 
 @pytest.mark.parametrize("text", [b"[]", b"{", b"\xff\xfe"])
 def test_metadata_that_cant_be_read_is_refused(text: bytes, make_zip: Callable[..., Path]) -> None:
-    _refused(make_zip({"small/configs/metadata.json": text}, bundle=False), "can't be read")
+    assert "can't be read" in _refusal(make_zip({"small/configs/metadata.json": text}, bundle=False))
 
 
 @pytest.mark.parametrize("state", [{}, {"small/models/model.pt": b"others"}])
@@ -171,7 +172,8 @@ def test_weights_that_the_metadata_doesnt_tell_of_are_refused(
     state: dict[str, bytes], make_zip: Callable[..., Path]
 ) -> None:
     about = json.dumps({"weights_sha256": "0" * 64}).encode()
-    _refused(make_zip({"small/configs/metadata.json": about, **state}, bundle=False), "metadata tells of", WeightsError)
+    pack = make_zip({"small/configs/metadata.json": about, **state}, bundle=False)
+    assert "metadata tells of" in _refusal(pack, WeightsError)
 
 
 def test_what_is_there_is_replaced_only_if_asked(make_zip: Callable[..., Path], tmp_path: Path) -> None:
@@ -202,7 +204,7 @@ def test_a_full_disk_is_said_before_anything_is_written(
 ) -> None:
     usage = type("Usage", (), {"free": 1})
     monkeypatch.setattr("radseg.pipelines.pack.unpacking.shutil.disk_usage", lambda _: usage)
-    _refused(make_zip(), "aren't free")
+    assert "aren't free" in _refusal(make_zip())
 
 
 def test_the_command_line_packs_and_unpacks(small_bundle: Path, radseg: Callable[..., Any], tmp_path: Path) -> None:

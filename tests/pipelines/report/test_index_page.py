@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import browser
 import numpy as np
 import pytest
+from contrast import contrast
 from PIL import Image
 
 from radseg.pipelines.report.index_page import write_index
@@ -179,8 +180,8 @@ def test_the_text_can_be_read_on_every_background() -> None:
         grounds = [colours.pop(name) for name in ("page", "head")]
         edge, _ = colours.pop("edge"), colours.pop("rule")
         assert set(colours) == {"text", "quiet", "link", "flagged", "failed", "refused", "done"}
-        assert min(_contrast(ink, ground) for ink in colours.values() for ground in grounds) >= 4.5
-        assert _contrast(edge, grounds[0]) >= 3
+        assert min(contrast(ink, ground) for ink in colours.values() for ground in grounds) >= 4.5
+        assert contrast(edge, grounds[0]) >= 3
     assert "color-scheme: dark" in screen
 
 
@@ -314,14 +315,3 @@ def test_the_page_asks_for_its_previews_alone_and_nothing_complains(shown: brows
     previews = {(batch / f"c{number}" / "preview.png").as_uri() for number in range(4)}
     assert set(shown.requests) == {(batch / "index.html").as_uri(), *previews}
     assert shown.complaints == []
-
-
-def _contrast(one: str, other: str) -> float:
-    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

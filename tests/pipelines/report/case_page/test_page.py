@@ -11,6 +11,7 @@ import finding_factory
 import numpy as np
 import page_factory as factory
 import pytest
+from contrast import contrast
 
 from radseg.pipelines.cases import Case, InputKind
 from radseg.pipelines.errors import ConfigError
@@ -195,9 +196,9 @@ def test_the_text_can_be_read_on_every_background() -> None:
     grounds = {name: colours.pop(name) for name in ("page", "panel", "control")}
     edge = colours.pop("border")
     assert set(colours) == {"text", "quiet", "link", "warning", "flag"}
-    assert min(_contrast(ink, ground) for ink in colours.values() for ground in grounds.values()) >= 4.5
-    assert min(_contrast(edge, ground) for ground in grounds.values()) >= 3
-    assert _contrast(grounds["page"], colours["link"]) >= 4.5  # a pressed button
+    assert min(contrast(ink, ground) for ink in colours.values() for ground in grounds.values()) >= 4.5
+    assert min(contrast(edge, ground) for ground in grounds.values()) >= 3
+    assert contrast(grounds["page"], colours["link"]) >= 4.5  # a pressed button
     assert set(re.findall(r"color: (?!var)([^;]*)", STYLE.replace("background-color", ""))) <= {"dark; --page: #121416"}
 
 
@@ -226,14 +227,3 @@ def test_without_a_wish_there_is_no_page(tmp_path: Path) -> None:
     assert unwanted.recorded() == {}
     with pytest.raises(ConfigError, match="ask for the page too"):
         CasePage(wanted=False, with_identity=True)
-
-
-def _contrast(one: str, other: str) -> float:
-    light, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
-
-
-def _luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
-    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
