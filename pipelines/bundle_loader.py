@@ -270,6 +270,19 @@ def check_override(content: Mapping[str, Any], key: str, file: Path) -> None:
             raise ConfigError(f"{file.parent.name}/{file.name} has no key {key!r}: {hint}")
 
 
+def known_to(content: Mapping[str, Any], overrides: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The overrides that name something in this config."""
+
+    def known(key: str) -> bool:
+        try:
+            check_override(content, key, file)
+        except ConfigError:
+            return False
+        return True
+
+    return {key: value for key, value in overrides.items() if known(key)}
+
+
 def arguments_of(node: Any) -> list[str]:
     """Names of the arguments that a config component (`_target_`) takes; none for anything else."""
     target = node.get("_target_") if isinstance(node, Mapping) else None

@@ -17,12 +17,13 @@ from radseg.pipelines.bundle_loader import (
     arguments_of,
     check_override,
     find_bundle,
+    known_to,
     load_workflow,
     locate_target,
     only_errors_from_monai,
     read_json,
 )
-from radseg.pipelines.errors import ConfigError, RadsegError, one_line
+from radseg.pipelines.errors import RadsegError, one_line
 from radseg.pipelines.weights import load_weights
 
 SCHEMA = Path(__file__).parent / "metadata_schema.json"
@@ -72,31 +73,18 @@ def validate(
         problems.extend(f"{name}: top-level key {key!r} is missing" for key in TOP_LEVEL_KEYS if key not in content)
         problems.extend(f"{name}: {text}" for text in _wrong_components(content))
         problems.extend(f"{name}: {text}" for text in _dangling_references(content))
-        mine = _known_to(content, wanted, inner / name)
+        mine = known_to(content, wanted, inner / name)
         workflow = check(name, partial(load_workflow, folder, config, mine, trust_config))
         if workflow is not None:
             problems.extend(f"{name}: MONAI wants the property {prop!r}" for prop in wrong_properties(workflow))
     for key in wanted:
-        if not any(_known_to(content, {key: None}, inner / f"{name}.json") for name, content in contents.items()):
+        if not any(known_to(content, {key: None}, inner / f"{name}.json") for name, content in contents.items()):
             check(key, partial(check_override, contents["train"], key, inner / "train.json"))
     if not problems:
-        inference = _known_to(contents["inference"], wanted, inner / "inference.json")
+        inference = known_to(contents["inference"], wanted, inner / "inference.json")
         check("network_data_format", partial(_verify_network, folder, inference))
         check("weights", partial(_verify_weights, folder, inference, trust_config))
     return problems
-
-
-def _known_to(content: Mapping[str, Any], overrides: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """The overrides that name something in this config."""
-
-    def known(key: str) -> bool:
-        try:
-            check_override(content, key, file)
-        except ConfigError:
-            return False
-        return True
-
-    return {key: value for key, value in overrides.items() if known(key)}
 
 
 def wrong_properties(workflow: ConfigWorkflow) -> list[str]:

@@ -11,7 +11,7 @@ import pydicom
 
 from radseg.pipelines.cases import Case
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.dicom.arrangement import Slice
+from radseg.pipelines.io.dicom.arrangement import Slice, pixel_to_lps
 from radseg.pipelines.io.dicom.header import quiet_pydicom, read_header
 from radseg.pipelines.io.dicom.stream import dicom_stream
 from radseg.pipelines.io.volume import LPS_TO_RAS, first_line
@@ -113,7 +113,7 @@ def values_on_frames(
         if frame.plane is None:
             yield np.ascontiguousarray(values[:, :, 0].T)
             continue
-        yield _plane_of(values, voxel_of @ _pixel_to_lps(frame.plane), frame.plane.rows, frame.plane.columns)
+        yield _plane_of(values, voxel_of @ pixel_to_lps(frame.plane), frame.plane.rows, frame.plane.columns)
 
 
 def _plane_of(
@@ -138,17 +138,6 @@ def _plane_of(
     plane = np.zeros((rows, columns), np.uint8)
     plane[inside] = values[at[0][inside], at[1][inside], at[2][inside]]
     return plane
-
-
-def _pixel_to_lps(plane: Slice) -> npt.NDArray[np.float64]:
-    """4×3 matrix on (column, row, 1), PS3.3 C.7.6.2.1.1 without its zero column."""
-    between_rows, between_columns = plane.pixel_spacing_mm
-    matrix = np.zeros((4, 3))
-    matrix[:3, 0] = np.array(plane.row_direction) * between_columns
-    matrix[:3, 1] = np.array(plane.column_direction) * between_rows
-    matrix[:3, 2] = plane.position_mm
-    matrix[3, 2] = 1
-    return matrix
 
 
 def _depth_along(frames: Sequence[SourceFrame]) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from radseg.pipelines.bundle_loader import check_override, find_bundle, load_workflow, read_json
+from radseg.pipelines.bundle_loader import find_bundle, known_to, load_workflow, read_json
 from radseg.pipelines.cases import Case
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import Volume, load_mask, mask_on_image
@@ -80,16 +80,7 @@ def relabelling(bundle: str | Path, overrides: Mapping[str, Any], trust_config: 
     content = read_json(file)
     if "truth" not in content.get("evaluator", {}):
         return None
-
-    def known(key: str) -> bool:
-        try:
-            check_override(content, key, file)
-        except ConfigError:
-            return False
-        return True
-
-    changes = {key: value for key, value in overrides.items() if known(key)}
-    parser = load_workflow(bundle, "evaluate", changes, trust_config).parser
+    parser = load_workflow(bundle, "evaluate", known_to(content, overrides, file), trust_config).parser
     parser.parse()
     relabel: Relabel = parser.get_parsed_content(_RELABEL)
     return relabel

@@ -126,6 +126,17 @@ def arrange(slices: Sequence[Slice], *, min_slices: int = 1) -> Arrangement | st
     return Arrangement(tuple(order), tuple(duplicates), affine_lps, steps.notes, straightening, steps.tilt_degrees)
 
 
+def pixel_to_lps(plane: Slice) -> npt.NDArray[np.float64]:
+    """4×3 matrix on (column, row, 1), PS3.3 C.7.6.2.1.1 without its zero column."""
+    between_rows, between_columns = plane.pixel_spacing_mm
+    matrix = np.zeros((4, 3))
+    matrix[:3, 0] = np.array(plane.row_direction) * between_columns
+    matrix[:3, 1] = np.array(plane.column_direction) * between_rows
+    matrix[:3, 2] = plane.position_mm
+    matrix[3, 2] = 1
+    return matrix
+
+
 def _plane_trouble(slices: Sequence[Slice]) -> str | None:
     """What keeps the planes from being parallel images of one size, or None."""
     first = slices[0]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.dicom.arrangement import SAME_DIRECTION, SAME_SPACING, Slice
+from radseg.pipelines.io.dicom.arrangement import SAME_DIRECTION, SAME_SPACING, Slice, pixel_to_lps
 from radseg.pipelines.io.dicom.ct_series import select_slices
 from radseg.pipelines.io.dicom.functional_groups import frame_attribute
 from radseg.pipelines.io.dicom.header import Header, looks_like_dicom, read_header
@@ -130,7 +130,7 @@ def _target(
     def voxels_of(plane: Slice | None) -> _Index:
         if plane is None:
             raise InputError(f"{path}: a frame has no place in the patient; export it again")
-        exact = to_voxel[:3] @ _pixel_to_lps(plane)
+        exact = to_voxel[:3] @ pixel_to_lps(plane)
         nearest = np.rint(exact)
         ends = nearest @ corners
         on_grid = abs(exact @ corners - ends).max() < _ON_GRID and abs(nearest[:, :2]).sum(axis=0).tolist() == [1, 1]
@@ -177,14 +177,3 @@ def _same(one: Slice, other: Slice) -> bool:
         and abs(turned).max() < SAME_DIRECTION
         and abs(sized).max() < SAME_SPACING
     )
-
-
-def _pixel_to_lps(plane: Slice) -> npt.NDArray[np.float64]:
-    """4×3 matrix on (column, row, 1), PS3.3 C.7.6.2.1.1 without its zero column."""
-    between_rows, between_columns = plane.pixel_spacing_mm
-    matrix = np.zeros((4, 3))
-    matrix[:3, 0] = np.array(plane.row_direction) * between_columns
-    matrix[:3, 1] = np.array(plane.column_direction) * between_rows
-    matrix[:3, 2] = plane.position_mm
-    matrix[3, 2] = 1
-    return matrix
