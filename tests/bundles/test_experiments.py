@@ -312,8 +312,9 @@ def test_every_augmentation_but_flips_and_crops_is_searched(bundle: str) -> None
     assert set(probability.keys) == {key for key, target in random.items() if target not in KEPT}
 
 
-# left or right is no matter of strength; what simulates disease has its own share
-KEPT = {"RandFlipd", "radseg.transforms.vertebrae.RandFractureVertebrad"}
+# left or right is no matter of strength; what simulates disease or surroundings has a share of its own, 0 by default
+VERTEBRAE = "radseg.transforms.vertebrae"
+KEPT = {"RandFlipd", f"{VERTEBRAE}.RandFractureVertebrad", f"{VERTEBRAE}.RandSurroundVertebraed"}
 
 
 @pytest.mark.parametrize("bundle", BUNDLES)

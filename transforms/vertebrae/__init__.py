@@ -1,4 +1,4 @@
-"""Vertebrae changed in labelled CTs: fractures and osteoporosis simulated, and the maps that number vertebrae."""
+"""Labelled CTs of vertebrae changed: fractures, osteoporosis, other surroundings; and maps that number vertebrae."""
 
 from radseg.transforms.vertebrae.endplates import Heights, vertebral_heights
 from radseg.transforms.vertebrae.fracture import FractureVertebra, FractureVertebrad
@@ -10,6 +10,7 @@ from radseg.transforms.vertebrae.osteoporosis import (
     SimulateOsteoporosisd,
 )
 from radseg.transforms.vertebrae.rand_fracture import RandFractureVertebra, RandFractureVertebrad
+from radseg.transforms.vertebrae.surroundings import RandSurroundVertebrae, RandSurroundVertebraed, SurroundVertebrae
 
 __all__ = [
     "FractureVertebra",
@@ -19,8 +20,11 @@ __all__ = [
     "RandFractureVertebrad",
     "RandSimulateOsteoporosis",
     "RandSimulateOsteoporosisd",
+    "RandSurroundVertebrae",
+    "RandSurroundVertebraed",
     "SimulateOsteoporosis",
     "SimulateOsteoporosisd",
+    "SurroundVertebrae",
     "VertebraLabels",
     "VertebraLabelsd",
     "vertebral_heights",

@@ -12,6 +12,7 @@ from numbered_spine import cylinders
 
 from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.errors import InputError
+from radseg.transforms.vertebrae import RandSurroundVertebraed
 
 
 @pytest.fixture
@@ -46,6 +47,22 @@ def test_every_training_item_and_every_validation_item_gets_its_fractures(datase
         assert all(window["image"].shape == (1, 32, 32, 32) for window in windows)
         assert set(np.unique(np.stack([window["label"] for window in windows]))) <= {0, 1, 2}
         assert all(0 <= float(window["image"].mean()) <= 1 for window in windows)
+
+
+def test_surroundings_are_simulated_whether_or_not_vertebrae_are_numbered(dataset: Path) -> None:
+    def surroundings(**overrides: Any) -> list[Any]:
+        chain = parsed(dataset, **overrides).get_parsed_content("train#dataset").augmentation
+        return [one for one in chain.flatten().transforms if isinstance(one, RandSurroundVertebraed)]
+
+    assert surroundings() == []
+    assert surroundings(surroundings_prob=1.0, out_channels=1) == []  # whose maps hold the fractured vertebrae alone
+    for fracture_prob in (0.0, 1.0):
+        (found,) = surroundings(surroundings_prob=0.7, fracture_prob=fracture_prob)
+        assert found.sampler.prob == 0.7
+        assert found.sampler.given == {"spacing_mm": [3.0, 3.0, 3.0], "window_hu": [-200.0, 1200.0]}
+    windows = parsed(dataset, surroundings_prob=1.0).get_parsed_content("train#dataset")[0]
+    assert all(0 <= float(window["image"].mean()) <= 1 for window in windows)
+    assert set(np.unique(np.stack([window["label"] for window in windows]))) <= {0, 1}
 
 
 def test_fractures_alone_can_be_learnt_from_numbered_maps(dataset: Path) -> None:
