@@ -10,7 +10,8 @@ from radseg.transforms.vertebrae.osteoporosis import (
     SimulateOsteoporosisd,
 )
 from radseg.transforms.vertebrae.rand_fracture import RandFractureVertebra, RandFractureVertebrad
-from radseg.transforms.vertebrae.surroundings import RandSurroundVertebrae, RandSurroundVertebraed, SurroundVertebrae
+from radseg.transforms.vertebrae.rand_surroundings import RandSurroundVertebrae, RandSurroundVertebraed
+from radseg.transforms.vertebrae.surroundings import SurroundVertebrae
 
 __all__ = [
     "FractureVertebra",
