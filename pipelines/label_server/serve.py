@@ -81,8 +81,10 @@ def build(settings: Settings) -> Guard:
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.include_router(train_all)  # before MONAI Label's of that path
-    for module in (activelearning, batch_infer, datastore, infer, info, scoring, session, train):
+    for module in (activelearning, datastore, infer, info, session):
         _in_threads(module.router, app)
+    for module, kind in ((batch_infer, "batch_infer"), (scoring, "scoring"), (train, "train")):
+        _in_threads(module.router, app, kind)
     app.include_router(versions)
     app.include_router(viewer)
     if settings.studies.startswith(("http://", "https://")):
@@ -111,21 +113,27 @@ def _devices() -> Collection[str]:
     return ("cpu", "auto", *(["cuda"] if count else []), *(f"cuda:{number}" for number in range(count)))
 
 
-def _in_threads(router: Any, app: Any) -> None:
+def _in_threads(router: Any, app: Any, kind: str | None = None) -> None:
     """Adds MONAI Label's calls so that each runs in a thread: it calls them coroutines, but they never wait.
 
-    As they come, a segmentation would keep everybody else from being answered.
+    As they come, a segmentation would keep everybody else from being answered. Who starts a background task of a kind
+    is answered once it has begun.
     """
     for route in router.routes:
-        app.add_api_route(route.path, _in_thread(route.endpoint), methods=sorted(route.methods))
+        starts = kind if "POST" in route.methods else None
+        app.add_api_route(route.path, _in_thread(route.endpoint, starts), methods=sorted(route.methods))
 
 
-def _in_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+def _in_thread(endpoint: Callable[..., Any], starts: str | None = None) -> Callable[..., Any]:
     def call(*args: Any, **kwargs: Any) -> Any:
         running = endpoint(*args, **kwargs)
         try:
             running.send(None)
         except StopIteration as end:
+            if starts is not None:
+                from radseg.pipelines.label_server.tasks.begun import wait_until_begun
+
+                wait_until_begun(starts)
             return end.value
         running.close()
         raise RuntimeError(f"{endpoint.__name__} waits for something; it can't run in a thread")

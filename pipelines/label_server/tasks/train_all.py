@@ -8,6 +8,7 @@ from monailabel.interfaces.utils.app import app_instance
 from monailabel.utils.async_tasks.task import AsyncTask
 
 from radseg.pipelines.label_server.refused import Refused
+from radseg.pipelines.label_server.tasks.begun import wait_until_begun
 
 router = APIRouter()
 
@@ -25,7 +26,9 @@ def train_all(params: dict[str, Any]) -> dict[str, Any]:
     if AsyncTask.status("train", check_if_running=True)[0] is not None:
         raise Refused(429, "another training is running; wait for its end or stop it")
     models = list(app_instance()._trainers)
-    return {
+    started = {
         model: {"result": run_model(model, dict(params.get(model) or {}), enqueue=True), "detail": None}
         for model in models
     }
+    wait_until_begun("train")
+    return started
