@@ -42,6 +42,9 @@ def test_a_card_says_whether_there_are_weights_and_where_they_come_from(folder: 
 
 @pytest.mark.parametrize("folder", SHIPPING, ids=lambda folder: folder.name)
 def test_the_recipe_is_one_of_this_bundle_and_holds_no_code(folder: Path) -> None:
-    recipe = read_json(folder / "recipe.json")
-    config = load_workflow(folder.name, "train", recipe).parser  # refuses unknown keys, and code without trust_config
-    assert {key: config[key] for key in recipe} == recipe
+    for file in (folder / "recipe.json", *folder.glob("recipe_*.json")):
+        recipe = read_json(file)
+        config = load_workflow(
+            folder.name, "train", recipe
+        ).parser  # refuses unknown keys, and code without trust_config
+        assert {key: config[key] for key in recipe} == recipe

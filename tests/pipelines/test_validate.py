@@ -12,6 +12,7 @@ import torch
 import radseg.bundles
 from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.validate import validate, wrong_properties
+from radseg.pipelines.weights import sha256_of
 
 
 @pytest.fixture
@@ -68,4 +69,5 @@ def test_a_mistake_becomes_one_line(copy: Path, file: str, change: Callable[[dic
 def test_shipped_weights_of_another_network_are_found(copy: Path) -> None:
     (copy / "models").mkdir(exist_ok=True)
     torch.save({"a": torch.zeros(1)}, copy / "models" / "model.pt")
+    _edit(copy / "metadata.json", lambda about: about.update(weights_sha256=sha256_of(copy / "models" / "model.pt")))
     assert any("weights of another network" in problem for problem in validate(copy, trust_config=True))

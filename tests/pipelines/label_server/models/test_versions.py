@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import radseg.bundles
-from radseg.networks import AttentionUNet
+from radseg.networks import SpineFusionNet
 from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.label_server.models import versions as module
 from radseg.pipelines.label_server.models.versions import Versions
@@ -131,11 +131,12 @@ def test_two_that_add_at_once_get_a_number_each(versions: Versions, others: Path
 
 
 def test_a_bundle_without_weights_has_a_version_that_waits_for_a_training(versions: Versions, tmp_path: Path) -> None:
-    versions.prepare("lung_ct")
-    assert versions.serving("lung_ct").weights is None
-    torch.save(AttentionUNet().state_dict(), tmp_path / "first.pt")
-    assert versions.add("lung_ct", tmp_path / "first.pt", note={}) == 2
-    assert versions.serving("lung_ct").weights is not None
+    versions.prepare("spine")
+    assert versions.serving("spine").weights is None
+    network = SpineFusionNet(spatial_dims=3, in_channels=1, out_channels=3, features=[16, 32, 64, 128, 256])
+    torch.save(network.state_dict(), tmp_path / "first.pt")
+    assert versions.add("spine", tmp_path / "first.pt", note={}) == 2
+    assert versions.serving("spine").weights is not None
 
 
 def test_given_weights_make_the_first_version(tmp_path: Path, others: Path) -> None:
