@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 import torch
-from monai.transforms import MapTransform, RandomizableTransform, Transform
+from monai.transforms import MapTransform, Transform
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -14,6 +14,7 @@ from radseg.transforms.tracked import like, plain, tracked
 from radseg.transforms.vertebrae.axis import FloatArray
 from radseg.transforms.vertebrae.fracture import affine_of
 from radseg.transforms.vertebrae.hounsfield import MARROW_HU, checked_window, in_hounsfield, in_window
+from radseg.transforms.vertebrae.rand_change import RandChange, RandVertebraed, checked_limits
 
 Values = NDArray[np.float32]
 
@@ -128,7 +129,7 @@ class SimulateOsteoporosisd(MapTransform):
         return out
 
 
-class RandSimulateOsteoporosis(RandomizableTransform):
+class RandSimulateOsteoporosis(RandChange[SimulateOsteoporosis]):
     """Sample how far osteoporosis has gone and apply `SimulateOsteoporosis`.
 
     Args:
@@ -151,40 +152,19 @@ class RandSimulateOsteoporosis(RandomizableTransform):
         window_hu: Sequence[float] | None = None,
     ) -> None:
         super().__init__(prob)
-        for name, limits in (("trabecular_hu", trabecular_hu), ("cortex", cortex)):
-            if len(limits) != 2 or not limits[0] <= limits[1]:
-                raise ValueError(f"{name} must be (low, high), got {limits}.")
+        checked_limits(trabecular_hu=trabecular_hu, cortex=cortex)
         for density, share in zip(trabecular_hu, cortex, strict=True):
             SimulateOsteoporosis(density, share, spacing_mm, window_hu)
         self.trabecular_hu, self.cortex = tuple(trabecular_hu), tuple(cortex)
         self.spacing_mm, self.window_hu = spacing_mm, window_hu
-        self._osteoporosis: SimulateOsteoporosis | None = None
 
-    @property
-    def osteoporosis(self) -> SimulateOsteoporosis | None:
-        """What was sampled last; None for nothing."""
-        return self._osteoporosis
-
-    def randomize(self, data: object = None) -> None:
-        """Decide whether to take mineral, and sample how much, into ``osteoporosis``."""
-        super().randomize(None)
-        self._osteoporosis = None
-        if self._do_transform:
-            density, share = float(self.R.uniform(*self.trabecular_hu)), float(self.R.uniform(*self.cortex))
-            self._osteoporosis = SimulateOsteoporosis(density, share, self.spacing_mm, self.window_hu)
-
-    def __call__(self, image: torch.Tensor, labels: torch.Tensor, randomize: bool = True) -> torch.Tensor:
-        """Return the image, with less mineral or as it is; ``randomize=False`` repeats the last sample.
-
-        Raises:
-            ValueError: the shapes differ or aren't (1, i, j, k), or the spacing is unknown.
-        """
-        if randomize:
-            self.randomize()
-        return tracked(image) if self._osteoporosis is None else self._osteoporosis(image, labels)
+    def sample(self) -> SimulateOsteoporosis:
+        """Draw how far it has gone."""
+        density, share = float(self.R.uniform(*self.trabecular_hu)), float(self.R.uniform(*self.cortex))
+        return SimulateOsteoporosis(density, share, self.spacing_mm, self.window_hu)
 
 
-class RandSimulateOsteoporosisd(RandomizableTransform, MapTransform):
+class RandSimulateOsteoporosisd(RandVertebraed):
     """Dictionary form of `RandSimulateOsteoporosis`; the map stays as it is.
 
     Args:
@@ -203,21 +183,6 @@ class RandSimulateOsteoporosisd(RandomizableTransform, MapTransform):
         spacing_mm: Sequence[float] | None = None,
         window_hu: Sequence[float] | None = None,
     ) -> None:
-        MapTransform.__init__(self, (image_key, label_key))
-        RandomizableTransform.__init__(self, prob)
-        self.sampler = RandSimulateOsteoporosis(prob, trabecular_hu, cortex, spacing_mm, window_hu)
-
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandSimulateOsteoporosisd:
-        """Seed the decision and what is sampled."""
-        super().set_random_state(seed, state)
-        self.sampler.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return the dictionary with less mineral in the image, or as it is."""
-        out = dict(data)
-        image_key, label_key = self.keys
-        out[image_key] = self.sampler(out[image_key], out[label_key])
-        return out
+        super().__init__(
+            image_key, label_key, RandSimulateOsteoporosis(prob, trabecular_hu, cortex, spacing_mm, window_hu)
+        )

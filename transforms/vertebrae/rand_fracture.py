@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 
-import numpy as np
 import torch
-from monai.transforms import MapTransform, RandomizableTransform
+from monai.transforms import RandomizableTransform
 
 from radseg.transforms.tracked import plain, tracked
 from radseg.transforms.vertebrae.axis import FloatArray, LabelArray, boxes_of
@@ -14,6 +13,7 @@ from radseg.transforms.vertebrae.compression import GENANT_LOSS, KINDS, Kind
 from radseg.transforms.vertebrae.fracture import FractureVertebra, affine_of, integers
 from radseg.transforms.vertebrae.hounsfield import checked_window
 from radseg.transforms.vertebrae.numbering import FRACTURED, INTACT, THORACOLUMBAR, is_vertebra
+from radseg.transforms.vertebrae.rand_change import RandVertebraed
 from radseg.transforms.vertebrae.squeeze import plan
 
 
@@ -116,7 +116,7 @@ class RandFractureVertebra(RandomizableTransform):
         return image, labels
 
 
-class RandFractureVertebrad(RandomizableTransform, MapTransform):
+class RandFractureVertebrad(RandVertebraed):
     """Dictionary form of `RandFractureVertebra`.
 
     Args:
@@ -136,17 +136,7 @@ class RandFractureVertebrad(RandomizableTransform, MapTransform):
         spacing_mm: Sequence[float] | None = None,
         window_hu: Sequence[float] | None = None,
     ) -> None:
-        MapTransform.__init__(self, (image_key, label_key))
-        RandomizableTransform.__init__(self, prob)
-        self.sampler = RandFractureVertebra(prob, most, kinds, grades, spacing_mm, window_hu)
-
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandFractureVertebrad:
-        """Seed the decision and what is sampled."""
-        super().set_random_state(seed, state)
-        self.sampler.set_random_state(seed, state)
-        return self
+        super().__init__(image_key, label_key, RandFractureVertebra(prob, most, kinds, grades, spacing_mm, window_hu))
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return the dictionary with fractures in image and map, or as it is."""

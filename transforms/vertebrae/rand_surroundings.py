@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from monai.transforms import MapTransform, RandomizableTransform, Transform
-
-from radseg.transforms.tracked import tracked
+from radseg.transforms.vertebrae.rand_change import RandChange, RandVertebraed, checked_limits
 from radseg.transforms.vertebrae.surroundings import SurroundVertebrae
 
 
-class RandSurroundVertebrae(RandomizableTransform, Transform):
+class RandSurroundVertebrae(RandChange[SurroundVertebrae]):
     """With a probability, `SurroundVertebrae` with sampled contents: each of lung, vessels and ribs in every second.
 
     Args:
@@ -48,42 +44,21 @@ class RandSurroundVertebrae(RandomizableTransform, Transform):
             "lung": lung, "vessel_mm": vessel_mm, "vessel_hu": vessel_hu, "rib_mm": rib_mm, "rib_hu": rib_hu,
             "margin_mm": margin_mm,
         }  # fmt: skip
-        for name, limits in self.limits.items():
-            if len(limits) != 2 or not limits[0] <= limits[1]:
-                raise ValueError(f"{name} must be (low, high), got {limits}.")
+        checked_limits(**self.limits)
         self.given: dict[str, Any] = {"spacing_mm": spacing_mm, "window_hu": window_hu}
         for end in (0, 1):
             at_the_end: dict[str, Any] = {name: limits[end] for name, limits in self.limits.items()}
             SurroundVertebrae(0, **at_the_end, **self.given)
-        self._surroundings: SurroundVertebrae | None = None
 
-    @property
-    def surroundings(self) -> SurroundVertebrae | None:
-        """What was sampled last; None for nothing."""
-        return self._surroundings
-
-    def randomize(self, data: object = None) -> None:
-        """Decide whether to change anything, and sample what, into ``surroundings``."""
-        super().randomize(None)
-        self._surroundings = None
-        if self._do_transform:
-            sampled: dict[str, Any] = {name: float(self.R.uniform(*limits)) for name, limits in self.limits.items()}
-            for name in ("lung", "vessel_mm", "rib_mm"):
-                sampled[name] *= float(self.R.uniform() < 0.5)
-            self._surroundings = SurroundVertebrae(int(self.R.randint(2**31)), **sampled, **self.given)
-
-    def __call__(self, image: torch.Tensor, labels: torch.Tensor, randomize: bool = True) -> torch.Tensor:
-        """Return the image, with other surroundings or as it is; ``randomize=False`` repeats the last sample.
-
-        Raises:
-            ValueError: the shapes differ or aren't (1, i, j, k), or the spacing is unknown.
-        """
-        if randomize:
-            self.randomize()
-        return tracked(image) if self._surroundings is None else self._surroundings(image, labels)
+    def sample(self) -> SurroundVertebrae:
+        """Draw what to fill the surroundings with."""
+        sampled: dict[str, Any] = {name: float(self.R.uniform(*limits)) for name, limits in self.limits.items()}
+        for name in ("lung", "vessel_mm", "rib_mm"):
+            sampled[name] *= float(self.R.uniform() < 0.5)
+        return SurroundVertebrae(int(self.R.randint(2**31)), **sampled, **self.given)
 
 
-class RandSurroundVertebraed(RandomizableTransform, MapTransform):
+class RandSurroundVertebraed(RandVertebraed):
     """Dictionary form of `RandSurroundVertebrae`; the map stays as it is.
 
     Args:
@@ -104,21 +79,5 @@ class RandSurroundVertebraed(RandomizableTransform, MapTransform):
         window_hu: Sequence[float] | None = None,
         **limits: Sequence[float],
     ) -> None:
-        MapTransform.__init__(self, (image_key, label_key))
-        RandomizableTransform.__init__(self, prob)
-        self.sampler = RandSurroundVertebrae(prob, **limits, spacing_mm=spacing_mm, window_hu=window_hu)
-
-    def set_random_state(
-        self, seed: int | None = None, state: np.random.RandomState | None = None
-    ) -> RandSurroundVertebraed:
-        """Seed the decision and what is sampled."""
-        super().set_random_state(seed, state)
-        self.sampler.set_random_state(seed, state)
-        return self
-
-    def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
-        """Return the dictionary with other surroundings in the image, or as it is."""
-        out = dict(data)
-        image_key, label_key = self.keys
-        out[image_key] = self.sampler(out[image_key], out[label_key])
-        return out
+        sampler = RandSurroundVertebrae(prob, **limits, spacing_mm=spacing_mm, window_hu=window_hu)
+        super().__init__(image_key, label_key, sampler)

@@ -79,10 +79,10 @@ def test_the_random_form_is_its_twin_and_repeats_by_seed() -> None:
     assert not all(torch.equal(a, series[0]) for a in series)
     single = RandSimulateOsteoporosis(1.0, (30, 40), (0.5, 0.6)).set_random_state(1)
     thin = single(image, labels)
-    assert single.osteoporosis is not None
-    assert 30 <= single.osteoporosis.trabecular_hu <= 40
-    assert 0.5 <= single.osteoporosis.cortex <= 0.6
-    assert torch.equal(thin, single.osteoporosis(image, labels))
+    assert single.sampled is not None
+    assert 30 <= single.sampled.trabecular_hu <= 40
+    assert 0.5 <= single.sampled.cortex <= 0.6
+    assert torch.equal(thin, single.sampled(image, labels))
     assert torch.equal(thin, single(image, labels, randomize=False))
     assert torch.equal(RandSimulateOsteoporosis(0.0)(image, labels), image)
 

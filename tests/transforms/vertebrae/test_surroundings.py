@@ -96,8 +96,8 @@ def test_the_random_form_is_its_twin_and_repeats_by_seed() -> None:
     assert not all(torch.equal(a, series[0]) for a in series)
     single = RandSurroundVertebrae(1.0).set_random_state(1)
     made = single(image, labels)
-    assert single.surroundings is not None
-    assert torch.equal(made, single.surroundings(image, labels))
+    assert single.sampled is not None
+    assert torch.equal(made, single.sampled(image, labels))
     assert torch.equal(made, single(image, labels, randomize=False))
     assert torch.equal(RandSurroundVertebrae(0.0)(image, labels), image)
 
