@@ -13,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from untrained import untrained
 
 ROOT = Path(__file__).parents[1]
 SPINE = ROOT / "sample_data" / "spine"
@@ -264,9 +265,8 @@ def test_weights_whose_sha256_differs(
 
 
 def test_a_bundle_without_weights(radseg: Callable[..., Any], tmp_path: Path) -> None:
-    if (ROOT / "bundles" / "spine" / "models" / "model.pt").exists():
-        pytest.skip("the bundle has weights")
-    ended = radseg("segment", "spine", SPINE, "-o", tmp_path / "OUT")
+    bundle = untrained("spine", tmp_path)
+    ended = radseg("segment", bundle, SPINE, "-o", tmp_path / "OUT", "--trust-config")
     assert ended.code == 2
     assert ended.err.count("\n") == 1
     assert "radseg train spine" in ended.err

@@ -9,6 +9,7 @@ pytest.importorskip("monailabel")
 
 from label_app import pixels, radiographs, truth
 from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
+from untrained import first_version_untrained
 
 from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.label_server.application import Application
@@ -20,6 +21,7 @@ MAIN = Path(__file__).parents[3] / "pipelines" / "label_server" / "app" / "main.
 @pytest.fixture(scope="module")
 def conf(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     workspace = tmp_path_factory.mktemp("workspace")
+    first_version_untrained(workspace, "spine", tmp_path_factory.mktemp("untrained"))
     return {"bundles": "lung_xray,spine", "workspace": str(workspace), "device": "cpu"}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from untrained import untrained
 
 import radseg.bundles
 from radseg.networks import LungUNet
@@ -119,29 +120,19 @@ def test_the_shipped_weights_keep_their_scores(packed: Path) -> None:
     assert "given when the bundle was packed" not in (packed / "docs" / "README.md").read_text()
 
 
-@pytest.fixture
-def untrained(tmp_path: Path) -> Path:
-    """lung_ct as it was before it had weights."""
-    folder = tmp_path / "untrained" / "lung_ct"
-    shutil.copytree(radseg.bundles.root("lung_ct"), folder, ignore=shutil.ignore_patterns("models"))
-    about = json.loads((folder / "metadata.json").read_text())
-    (folder / "metadata.json").write_text(json.dumps({**about, "weights_sha256": None}))
-    return folder
-
-
-def test_a_bundle_without_weights_is_packed_only_if_that_is_meant(untrained: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_a_bundle_without_weights_is_packed_only_if_that_is_meant(tmp_path: Path) -> None:
+    bundle, out = untrained("lung_ct", tmp_path), tmp_path / "out"
     with pytest.raises(WeightsError, match="--allow-no-weights"):
-        pack(untrained, out, trust_config=True)
+        pack(bundle, out, trust_config=True)
     assert not out.exists() or list(out.iterdir()) == []
-    folder = pack(untrained, out, allow_no_weights=True, trust_config=True)
+    folder = pack(bundle, out, allow_no_weights=True, trust_config=True)
     assert _about(folder)["weights_sha256"] is None
     assert not (folder / "models").exists()
 
 
-def test_a_network_without_weights_is_not_exported(untrained: Path, tmp_path: Path) -> None:
+def test_a_network_without_weights_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no trained weights"):
-        pack(untrained, tmp_path / "out", onnx=True, allow_no_weights=True, trust_config=True)
+        pack(untrained("lung_ct", tmp_path), tmp_path / "out", onnx=True, allow_no_weights=True, trust_config=True)
 
 
 def test_weights_of_another_network_are_refused_and_nothing_is_left(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from untrained import first_version_untrained
 
 import radseg.bundles
 from radseg.networks import SpineFusionNet
@@ -131,7 +132,7 @@ def test_two_that_add_at_once_get_a_number_each(versions: Versions, others: Path
 
 
 def test_a_bundle_without_weights_has_a_version_that_waits_for_a_training(versions: Versions, tmp_path: Path) -> None:
-    versions.prepare("spine")
+    first_version_untrained(versions.workspace, "spine", tmp_path / "untrained")
     assert versions.serving("spine").weights is None
     network = SpineFusionNet(spatial_dims=3, in_channels=1, out_channels=3, features=[16, 32, 64, 128, 256])
     torch.save(network.state_dict(), tmp_path / "first.pt")

@@ -13,6 +13,7 @@ pytest.importorskip("monailabel")
 
 from dicom_factory import write_radiograph
 from label_app import pixels, radiographs
+from untrained import first_version_untrained
 
 from radseg.networks import AttentionUNet
 from radseg.pipelines.io import load_mask, load_volume, write_mask
@@ -37,8 +38,9 @@ def lung_ct_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory, lung_ct_weights: Path) -> Serving:
     versions = Versions(tmp_path_factory.mktemp("workspace"), {"lung_ct": lung_ct_weights})
-    for name in (*MODELS, "spine"):
+    for name in MODELS:
         versions.prepare(name)
+    first_version_untrained(versions.workspace, "spine", tmp_path_factory.mktemp("untrained"))
     return Serving(versions, [*MODELS, "spine"], "cpu")
 
 
