@@ -200,24 +200,22 @@ class Explainer:
         rows = []
         of = self.worker.labels[label - 1]
         regions = {"prediction": mask} | ({} if truth is None else {"truth": truth})
-        for name, one in heat.items():
-            mass = float(one.values.sum(dtype=np.float64))
-            for where, labels in regions.items():
+        for where, labels in regions.items():
+            chance = 0.0
+            for name, one in heat.items():
                 here = labels[one.part] == label
+                chance = 100 * float(np.count_nonzero(here) / here.size)
+                mass = float(one.values.sum(dtype=np.float64))
                 inside = 100 * float(one.values[here].sum(dtype=np.float64)) / mass if mass > 0 else None
                 outside = None if inside is None else 100 - inside
-                nothing = None if inside is not None else "the map is 0 everywhere"
                 how = f"{SAID[self.question.method]}, sum over the explained part of the image"
                 rows += [
-                    Measurement(f"{name} inside the {where}", inside, "%", of, how, warning=nothing),
-                    Measurement(f"{name} outside the {where}", outside, "%", of, how, warning=nothing),
+                    Measurement(f"{name} inside the {where}", inside, "%", of, how, warning=_doubt(inside, chance)),
+                    Measurement(f"{name} outside the {where}", outside, "%", of, how, warning=_doubt(inside, chance)),
                 ]
-        if heat:
-            part = next(iter(heat.values())).part
-            for where, labels in regions.items():
-                share = 100 * float(np.count_nonzero(labels[part] == label) / labels[part].size)
+            if heat:
                 how = "what a map without preference would have inside"
-                rows.append(Measurement(f"explained part inside the {where}", share, "%", of, how))
+                rows.append(Measurement(f"explained part inside the {where}", chance, "%", of, how))
         return rows
 
     def _write(
@@ -272,6 +270,13 @@ def label_value(label: str | int, labels: Sequence[str]) -> int:
 def _commonest(labels: npt.NDArray[np.uint8], count: int) -> int | None:
     voxels = [np.count_nonzero(labels == value) for value in range(1, count + 1)]
     return int(np.argmax(voxels)) + 1 if any(voxels) else None
+
+
+def _doubt(inside: float | None, chance: float) -> str | None:
+    """Why a map says nothing of a region: percent of its mass and of the explained part in there."""
+    if inside is None:
+        return "the map is 0 everywhere"
+    return "no more than by chance: the map lies elsewhere" if inside <= chance else None
 
 
 def _inside(region: npt.NDArray[np.bool_], focus: Focus) -> float:

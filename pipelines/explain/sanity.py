@@ -19,31 +19,40 @@ STILL_ALIKE = 0.5
 
 
 def cascade(
-    cam: RegionCAM, x: torch.Tensor, region: torch.Tensor, label: int, labels: int, seed: int = 0
+    cam: RegionCAM, x: torch.Tensor, region: torch.Tensor, label: int, labels: int, seed: int = 0, draws: int = 5
 ) -> list[dict[str, Any]]:
     """Randomises a network part by part from its output to its input, and compares each map with the first.
 
     A tensor of weights becomes normal numbers of its own mean and standard deviation, so that features keep about
-    their size. The parts are the network's own, the one used last first.
+    their size. The parts are the network's own, the one used last first. A single draw may well give a map that is
+    alike, or its opposite, by chance; so the cascade is run some times.
 
     Args:
         cam: is left with random weights: give one of its own.
         x, region, label, labels: as for `RegionCAM.coarse`.
         seed: of the random numbers.
+        draws: how often it is run.
 
     Returns:
-        For each part: "randomised" (its name, all above it are random too) and "rank_correlation", Spearman's with the
-        first map on the layer's grid; None where a map is the same everywhere and so has no ranks.
+        For each part: "randomised" (its name, all above it are random too), "draws", Spearman's rank correlation of
+        each draw's map with the first map on the layer's grid, None where a map is the same everywhere and so has no
+        ranks, and "rank_correlation", the mean of those that there are, None without any.
     """
     parts = parts_in_order(cam.network, lambda: cam.coarse(x, region, label, labels))
     original = cam.coarse(x, region, label, labels).numpy()
     generator = torch.Generator().manual_seed(seed)
-    rows = []
-    for name in reversed(parts):
-        randomise(cam.network.get_submodule(name), generator)
-        now = cam.coarse(x, region, label, labels).numpy()
-        rows.append({"randomised": name, "rank_correlation": rank_correlation(original, now)})
-    return rows
+    learnt = {name: value.clone() for name, value in cam.network.state_dict().items()}
+    found: dict[str, list[float | None]] = {name: [] for name in reversed(parts)}
+    for _ in range(draws):
+        cam.network.load_state_dict(learnt)
+        for name, correlations in found.items():
+            randomise(cam.network.get_submodule(name), generator)
+            now = cam.coarse(x, region, label, labels).numpy()
+            correlations.append(rank_correlation(original, now))
+    return [
+        {"randomised": name, "rank_correlation": _mean([one for one in drawn if one is not None]), "draws": drawn}
+        for name, drawn in found.items()
+    ]
 
 
 def parts_in_order(network: nn.Module, run: Callable[[], Any]) -> list[str]:
@@ -81,6 +90,10 @@ def randomise(module: nn.Module, generator: torch.Generator) -> None:
     for weight in module.parameters():
         noise = torch.randn(weight.shape, generator=generator).to(weight)
         weight.copy_(weight.mean() + noise * weight.std(correction=0))
+
+
+def _mean(values: list[float]) -> float | None:
+    return round(sum(values) / len(values), 4) if values else None
 
 
 def rank_correlation(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float | None:
