@@ -27,9 +27,13 @@ _OPTIONS = (
     *("--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run", "--hide-scrollbars"),
     *("--disable-background-networking", "--disable-component-update", "--disable-extensions", "--mute-audio"),
     *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--force-device-scale-factor=1"),
+    "--disable-smooth-scrolling",
 )
 _CODES = {"?": "Slash", " ": "Space"}
-_NUMBERS = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32}
+_NUMBERS = {
+    "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "PageUp": 33, "PageDown": 34, "End": 35, "Home": 36,
+    "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40,
+}  # fmt: skip
 """Of keys that the browser itself answers to."""
 
 

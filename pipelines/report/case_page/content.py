@@ -20,7 +20,7 @@ def measurements_table(statistics: Mapping[str, Any]) -> str:
         [one.get("of") or "all", one.get("name", ""), _value(one), one.get("method", ""), one.get("warning") or ""]
         for one in rows
     ]
-    return _table(heads, shown, {"Value": "number", "Warning": "warning"})
+    return _table("Table of measurements", heads, shown, {"Value": "number", "Warning": "warning"})
 
 
 def regions_table(statistics: Mapping[str, Any]) -> str:
@@ -47,7 +47,7 @@ def regions_table(statistics: Mapping[str, Any]) -> str:
         shown.append([*said, "doubtful" if one.get("doubtful") else ""])
     kinds = dict.fromkeys(heads[1:], "number") | {"Warning": "warning"}
     beside = "".join(f"<p>{text(one)}</p>" for one in _beside(statistics, is_picture))
-    return _table((*heads, "Warning"), shown, kinds) + beside
+    return _table("Table of regions", (*heads, "Warning"), shown, kinds) + beside
 
 
 def label_rows(labels: Sequence[Mapping[str, Any]]) -> str:
@@ -163,7 +163,7 @@ def _centre(one: Mapping[str, Any]) -> str:
     return ", ".join(f"{names[value < 0]} {abs(value):.0f}" for names, value in sides) + " mm"
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], kinds: Mapping[str, str]) -> str:
+def _table(name: str, heads: Sequence[str], rows: Sequence[Sequence[str]], kinds: Mapping[str, str]) -> str:
     """A table that can be scrolled sideways, without the columns that are empty; `kinds` are classes by heading."""
     filled = [column for column in range(len(heads)) if any(row[column] for row in rows)]
     head = "".join(f'<th scope="col">{heads[column]}</th>' for column in filled)
@@ -171,7 +171,8 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], kinds: Mapping[s
         f"<tr>{''.join(_cell(row[column], column, kinds.get(heads[column], '')) for column in filled)}</tr>\n"
         for row in rows
     )
-    return f'<div class="wide" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
+    return f'<div class="wide" role="region" aria-label="{name}" tabindex="0">{table}</div>'
 
 
 def _cell(value: str, column: int, kind: str) -> str:

@@ -20,11 +20,11 @@ class View {
   }
 
   get keys() {
-    if (this.isFlat) return [["↑ ↓ ← →", "move over the picture when it is enlarged"], ["+ − 0", "larger, smaller, whole"]];
+    if (this.isFlat) return [["↑ ↓ ← →", "move over the picture when it is enlarged, else the page"], ["+ − 0", "larger, smaller, whole"]];
     return [
       ["↑ ↓", "axial slices; of a single plane, its slices"],
       ["← →", "sagittal slices; of a single plane, its slices"],
-      ["Page ↑ ↓", "coronal slices; of a single plane, ten of its slices"],
+      ["Page ↑ ↓", "with the focus on the image (Tab or click): coronal slices; of a single plane, ten of its slices"],
       ["P A C S D", "planes, axial, coronal, sagittal, 3D"],
       ["+ − 0", "larger, smaller, whole"],
     ];
@@ -114,8 +114,9 @@ class View {
     if (axis === undefined) return false;
     const [plane] = this.planes.filter(({ name }) => name === this.layout);
     if (this.isFlat) {
+      if (this.zoom === 1 || key.startsWith("Page")) return false;
       const along = key === "ArrowLeft" || key === "ArrowRight" ? plane.across : plane.up;
-      if (this.zoom > 1) this.step(along, by * Math.ceil(this.image.dims[along] / 20 / this.zoom));
+      this.step(along, by * Math.ceil(this.image.dims[along] / 20 / this.zoom));
     } else if (plane) {
       const onwards = key === "ArrowRight" || by * (axis ? 1 : -1) > 0;
       this.step(plane.through, (onwards ? 1 : -1) * (key.startsWith("Page") ? 10 : 1));

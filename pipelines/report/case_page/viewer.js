@@ -37,6 +37,7 @@ function button(text, key, press) {
   const cap = document.createElement("kbd");
   cap.textContent = key;
   made.append(`${text} `, cap);
+  made.addEventListener("mousedown", (event) => event.preventDefault()); // a click leaves the image its focus
   made.addEventListener("click", press);
   return made;
 }
@@ -51,6 +52,13 @@ function press(key) {
   else if (layout) view.setLayout(layout[0]);
   else return view.key(key);
   return true;
+}
+
+// keys that scroll are the image's where it has the focus, arrows also where nothing has it; else tables and the page
+// scroll by them
+function isOurs({ key, target }) {
+  if (find("stage").contains(target)) return true;
+  return !/^(Arrow|Page)/.test(key) || (target === document.body && key.startsWith("Arrow"));
 }
 
 function listen() {
@@ -93,7 +101,7 @@ function listen() {
   window.addEventListener("keydown", (event) => {
     const typed = event.target.matches?.("input[type=number], input[type=range]");
     if (typed || event.ctrlKey || event.altKey || event.metaKey || find("help").open) return;
-    const pressed = press(event.key);
+    const pressed = isOurs(event) && press(event.key);
     if (pressed) event.preventDefault();
     if (pressed || event.target.tagName === "CANVAS") event.stopImmediatePropagation();
   }, true);

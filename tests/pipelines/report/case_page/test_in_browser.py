@@ -41,6 +41,7 @@ SURE = {
     "regions": REGIONS, "regions_left_out": 0, "disagreement": {"voxels": 80, "volume_ml": 0.3},
     "disagreement_elsewhere": {"voxels": 0, "volume_ml": 0.0},
 }  # fmt: skip
+FOCUS_IMAGE = "document.querySelector('#stage').focus()"
 AS_OPENED = """(() => {
   for (const box of document.querySelectorAll("input[type=checkbox]")) {
     if (box.checked !== box.defaultChecked) box.click();
@@ -54,6 +55,7 @@ AS_OPENED = """(() => {
   view.enlarge(0);
   view.goTo(said.start);
   document.activeElement.blur();
+  scrollTo(0, 0);
 })()"""
 
 
@@ -153,6 +155,7 @@ def test_the_patients_left_is_at_the_right_and_anterior_at_the_top(balls: Page) 
 
 def test_arrows_scroll_and_the_mask_goes_where_it_ends(balls: Page) -> None:
     x, y, z = position(balls)
+    balls.run(FOCUS_IMAGE)
     balls.press("ArrowUp", "ArrowUp", "ArrowRight", "PageDown")
     assert position(balls) == (x - 1, y - 1, z + 2)
     assert painted(balls, AXIAL).any() == MASK[:, :, z + 2].any()
@@ -164,6 +167,59 @@ def test_arrows_scroll_and_the_mask_goes_where_it_ends(balls: Page) -> None:
     assert balls.run(f'document.querySelector("{AXIAL}").hidden')
     balls.press("p")
     assert not balls.run(f'document.querySelector("{AXIAL}").hidden')
+
+
+def scrolled(page: Page) -> float:
+    """How far down the page is."""
+    return float(page.run("scrollY"))
+
+
+def test_the_page_scrolls_by_keyboard_until_the_image_has_the_focus(balls: Page) -> None:
+    at = position(balls)
+    balls.press("PageDown")
+    assert scrolled(balls) > 300
+    balls.press("Home")
+    assert scrolled(balls) == 0
+    balls.press(" ")
+    assert scrolled(balls) > 300
+    balls.press("PageUp")
+    assert scrolled(balls) == 0
+    assert position(balls) == at
+    balls.press("ArrowDown")  # nothing else wants it
+    assert position(balls)[2] == at[2] - 1
+    assert scrolled(balls) == 0
+    balls.click(AXIAL)
+    at, down = position(balls), scrolled(balls)
+    balls.press("PageDown")
+    assert position(balls)[1] == at[1] - 1
+    assert scrolled(balls) == down
+    balls.press("End")
+    assert scrolled(balls) > down + 300
+
+
+def test_a_button_clicked_leaves_the_image_its_keys(balls: Page) -> None:
+    balls.click(AXIAL)
+    z = position(balls)[2]
+    balls.click("[data-layout='Axial']")
+    balls.press("PageUp")
+    assert position(balls)[2] == z + 10
+
+
+def test_a_table_wider_than_its_box_scrolls_by_keyboard_and_has_a_name(balls: Page) -> None:
+    at = position(balls)
+    try:
+        balls.resize(420, 760)
+        balls.run("document.querySelector('.sure .wide').focus()")
+        balls.press("ArrowRight")
+        assert balls.run("document.activeElement.scrollLeft") > 0
+        down = scrolled(balls)
+        balls.press("ArrowUp", "PageUp")
+        assert scrolled(balls) < down
+        assert position(balls) == at
+        assert balls.run("document.activeElement.role") == "region"
+        assert balls.run("document.activeElement.ariaLabel") == "Table of regions"
+    finally:
+        balls.resize(1000, 760)
 
 
 def test_a_click_takes_all_planes_there(balls: Page) -> None:
@@ -293,6 +349,25 @@ def test_a_radiograph_is_shown_in_true_proportion_with_its_mask(tmp_path: Path, 
     assert float(np.median(inverted[wanted])) == pytest.approx(255 - 230.5, abs=2)
     page.press("0", "o", "+", "+", "+", "+")
     assert painted(page, AXIAL).sum() > 1.5 * wanted.sum()
+
+
+def test_arrows_move_over_an_enlarged_radiograph_and_scroll_the_page_of_a_whole_one(
+    tmp_path: Path, open_page: Open
+) -> None:
+    volume, mask = factory.radiograph()
+    page = open_page(factory.write_page(tmp_path, volume, mask, ["lung"]))
+    start = place_words(page)[:2]
+    for focus in ("document.activeElement.blur()", FOCUS_IMAGE):
+        page.run(f"{focus}; scrollTo(0, 0)")
+        page.press("ArrowDown")
+        assert scrolled(page) > 0
+        assert place_words(page)[:2] == start
+    page.run("scrollTo(0, 0)")
+    page.press("+", "+", "ArrowDown")
+    assert place_words(page)[:2] != start
+    assert scrolled(page) == 0
+    page.press("PageDown")
+    assert scrolled(page) > 0
 
 
 def test_hostile_names_are_shown_as_they_are(tmp_path: Path, open_page: Open) -> None:
