@@ -34,7 +34,12 @@ def test_a_wheel_holds_every_bundle_and_runs_from_anywhere(tmp_path: Path) -> No
         assert {f"radseg/bundles/{bundle}/{file}" for file in expected} <= names
     assert {"radseg/pipelines/metadata_schema.json", "radseg/networks/py.typed"} <= names
     assert "radseg/pipelines/encoder_tables/densenet121.json" in names
-    page = {"case_page/template.html", "vendor/niivue/niivue.umd.js", "vendor/niivue/LICENSE"}
+    page = {
+        "case_page/template.html",
+        "vendor/niivue/niivue.umd.js",
+        "vendor/niivue/LICENSE",
+        "vendor/niivue/THIRD_PARTY_LICENSES",
+    }
     assert {f"radseg/pipelines/report/{file}" for file in page} <= names
     assert not [name for name in names if name.endswith((".dcm", ".nii.gz"))]
     program = (

@@ -22,9 +22,12 @@ from radseg.pipelines.report.case_page.scene import Scene, scene_of
 FILE = "report.html"
 
 _HERE = Path(__file__).parent
-_NIIVUE = _HERE.parent / "vendor" / "niivue" / "niivue.umd.js"
+_NIIVUE = _HERE.parent / "vendor" / "niivue"
 _SCRIPTS = {
-    "volume": [_NIIVUE, *(_HERE / name for name in ("unpack.js", "plane.js", "solid.js", "view.js", "viewer.js"))],
+    "volume": [
+        _NIIVUE / "niivue.umd.js",
+        *(_HERE / name for name in ("unpack.js", "plane.js", "solid.js", "view.js", "viewer.js")),
+    ],
     "picture": [_HERE / name for name in ("unpack.js", "plane.js", "view.js", "viewer.js")],
 }
 
@@ -32,7 +35,7 @@ _SCRIPTS = {
 class CasePage:
     """Writes `report.html` into the folder of each case, if that is wanted.
 
-    The page shows the image with its mask (volumes through NiiVue, in three planes and 3D; pictures on a canvas), the
+    The page shows the image with its mask (planes and pictures on canvases of its own, 3D through NiiVue), the
     measurements, the warnings, and what was done. It holds all it needs, and its Content-Security-Policy forbids every
     connection. It names nobody but the case, unless that is asked for.
 
@@ -129,6 +132,7 @@ def _page(scene: Scene, values: Mapping[str, str]) -> Iterator[str]:
     allowed = " ".join(f"'{_csp_hash(script)}'" for script in scripts)
     before, after = (_HERE / "template.html").read_text(encoding="utf-8").split("$data")
     values = {**values, "kind": kind, "style": style, "style_hash": _csp_hash(style), "script_hashes": allowed}
+    values["notices"] = _notices() if kind == "volume" else ""
     yield Template(before).substitute(values)
     yield f'<script type="application/json" id="said">{_in_script(scene.said)}</script>\n'
     for name, packed in scene.packed.items():
@@ -140,6 +144,13 @@ def _page(scene: Scene, values: Mapping[str, str]) -> Iterator[str]:
         yield script
         yield "</script>\n"
     yield after
+
+
+def _notices() -> str:
+    """Copyright and licences of the code that draws in 3D, which ask to go wherever it goes."""
+    licences = "\n".join((_NIIVUE / name).read_text(encoding="utf-8") for name in ("LICENSE", "THIRD_PARTY_LICENSES"))
+    said = "3D is drawn by NiiVue (BSD-2-Clause): its licence, and those of what it contains"
+    return f"<details><summary>{said}</summary><pre>{content.text(licences)}</pre></details>"
 
 
 def _in_script(value: Any) -> str:

@@ -165,11 +165,21 @@ def test_nothing_can_be_loaded_and_only_its_own_scripts_run(tmp_path: Path) -> N
     assert not re.search(r"https?:|fetch\(|XMLHttp|WebSocket|eval\(|innerHTML|url\(", own)
 
 
+def test_the_code_that_is_handed_on_in_the_page_has_its_licences_there(tmp_path: Path) -> None:
+    volume, mask = factory.balls()
+    found = Found(factory.write_page(tmp_path, volume, mask, LABELS).read_text())
+    assert "Copyright (c) 2021, Niivue" in found.text
+    for name in ("LICENSE", "THIRD_PARTY_LICENSES"):
+        assert (VENDOR / name).read_text() in found.text
+
+
 def test_a_picture_needs_no_niivue(tmp_path: Path) -> None:
     volume, mask = factory.radiograph()
     file = factory.write_page(tmp_path, volume, mask, ["lung"])
     assert file.stat().st_size < 200_000
-    assert "Niivue" not in "".join(text for _, text in Found(file.read_text()).scripts if text)
+    found = Found(file.read_text())
+    assert "Niivue" not in "".join(text for _, text in found.scripts)
+    assert "NiiVue" not in found.text
 
 
 def test_niivue_is_as_it_was_published() -> None:
