@@ -419,3 +419,33 @@ def test_a_real_chest_ct_is_whole_on_its_page(tmp_path: Path, open_page: Open, r
         plane = planes_of(mask_ras, position(page))[selector]
         mm = nib.affines.voxel_sizes(nib.as_closest_canonical(structures).affine)
         assert overlap(seen, expected(plane, (mm[rows], mm[columns]), (seen.shape[0], seen.shape[1]))) > 0.85
+
+
+@pytest.mark.long
+def test_a_volume_of_two_gigabytes_is_reduced_on_its_page_which_says_so(tmp_path: Path, open_page: Open) -> None:
+    shape = (1024, 1024, 1000)
+    bone = (slice(100, 228), slice(500, 628), slice(300, 428))
+    header = nib.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(shape)
+    header.set_sform(np.diag([0.5, 0.5, 0.5, 1.0]), code=1)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    # but for the bone both files are holes, which take no room on the disk
+    (tmp_path / "ct.nii").write_bytes(header.binaryblock + bytes(4))
+    with (tmp_path / "ct.nii").open("r+b") as stream:
+        stream.truncate(352 + 2 * int(np.prod(shape)))
+    np.memmap(tmp_path / "ct.nii", np.int16, "r+", 352, shape, "F")[bone] = 900
+    mask = np.memmap(tmp_path / "mask", np.uint8, "w+", 0, shape, "F")
+    mask[bone] = 1
+    file = factory.write_page(tmp_path, load_volume(tmp_path / "ct.nii"), mask, ["bone"])
+    assert file.stat().st_size < 60e6
+    page = open_page(file)
+    assert "of 1024×1024×1000 voxels, blocks of 3×3×3 are shown as one (1.5 × 1.5 × 1.5 mm)" in page.text(".viewer")
+    assert [words.split()[-1] for words in place_words(page)[:3]] == ["334", "342", "342"]
+    page.run("view.goTo([54, 188, 121])")  # the middle of the bone, in blocks
+    page.frame()
+    assert place_words(page)[3:] == ["900 HU", "bone"]
+    plane = np.zeros(shape[:2])
+    plane[bone[:2]] = 1
+    seen = painted(page, AXIAL)
+    assert overlap(seen, expected(plane[::-1, ::-1].T, (1, 1), (seen.shape[0], seen.shape[1]))) > 0.85
