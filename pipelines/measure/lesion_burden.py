@@ -12,7 +12,7 @@ from radseg.pipelines.io import Volume
 from radseg.pipelines.measure.ct_severity import lobe_points, severity_score
 from radseg.pipelines.measure.field_of_view import cut_at, cut_off
 from radseg.pipelines.measure.given_mask import given_mask
-from radseg.pipelines.measure.lesion_density import AIRY_HU, CONSOLIDATION_HU, lesion_density
+from radseg.pipelines.measure.lesion_density import CONSOLIDATION_HU, LesionDensity, lesion_density
 from radseg.pipelines.measure.lobes import LEFT_LOBES, LOBES, five_lobes
 from radseg.pipelines.measure.lung_air import ERROR, lung_voxels_by_air
 from radseg.pipelines.measure.measurement import Measurement, as_rows
@@ -21,6 +21,7 @@ from radseg.pipelines.measure.volumes import LabelVolumes
 from radseg.transforms.slabs import count_planes, slabs
 
 _MOST_OUTSIDE = 0.1  # of the lesion may lie outside the lung mask, at its edges
+_ELSEWHERE = 0.5  # of it outside: then it is no lesion of these lungs; both bounds are ours
 _SCORE = "points of five lobes by share, Pan et al. 2020"
 _NO_LUNGS = "no lung mask is given (lung_mask)"
 _NO_LOBES = "no lobe mask is given (lobes)"
@@ -46,13 +47,15 @@ class LesionBurden:
     """Volumes as `LabelVolumes`, the extent of all labels together, and measurements of the lesion that they make.
 
     `share_of_slices` is the number of axial slices with any lesion over all slices. `share_of_lung` is lesion voxels
-    inside the lung mask over the voxels of the lung mask; it is left out without one.
+    inside the lung mask over the voxels of the lung mask; it is left out without one, or where shares are.
 
     `measurements` hold the volume in ml, its share in % of both lungs, of each lung and lobe, ground-glass against
     consolidation (see `lesion_density`), mean HU, and the 25-point CT severity score (see `ct_severity`), which takes
     lobes. Right and left are told apart as in `two_sides`. Without masks of lungs or lobes the share of both lungs is
-    estimated (see `lung_voxels_by_air`). A lung or lobe that the field of view cuts off has a warning and no share. Of
-    pictures, which have neither HU nor more than one slice, there are shares of the slice only.
+    estimated (see `lung_voxels_by_air`). A lung or lobe that the field of view cuts off has a warning and no share. A
+    lesion as airy as healthy lung or as dense as bone (see `LesionDensity`), or more than half of which lies outside
+    the lungs, has no shares and no score, but a warning. Of pictures, which have neither HU nor more than one slice,
+    there are shares of the slice only.
 
     Args:
         labels: names of the labels 1, 2, ….
@@ -87,20 +90,24 @@ class LesionBurden:
         statistics["share_of_slices"] = round(float(touched.mean()), 6)
         lesion = mask > 0
         warnings: list[str] = []
-        lungs, lobes = self._regions(lesion, volume, case, warnings)
-        if self.lung_mask is not None:
+        lungs, lobes, elsewhere = self._regions(lesion, volume, case, warnings)
+        density = lesion_density(lesion, volume) if volume.units == "HU" and not volume.is_picture else None
+        trouble = None if density is None else density.trouble
+        warnings += [trouble] if trouble else []
+        implausible = trouble or elsewhere
+        if self.lung_mask is not None and not implausible:
             statistics["share_of_lung"] = round(lungs[0].share, 6)
         rows = list(_amount(lesion, volume, warnings))
-        rows += _shares_of_lungs(lesion, volume, lungs)
-        rows += [_share(region, volume) for region in lobes]
-        rows += _density(lesion, volume, warnings)
-        rows += _score(lobes, volume)
+        rows += _shares_of_lungs(lesion, volume, lungs, implausible)
+        rows += [_share(region, volume, implausible) for region in lobes]
+        rows += _density(density, volume)
+        rows += _score(lobes, volume, implausible)
         return {**statistics, "measurements": as_rows(rows), **({"warnings": warnings} if warnings else {})}
 
     def _regions(
         self, lesion: npt.NDArray[np.bool_], volume: Volume, case: str, warnings: list[str]
-    ) -> tuple[list[_Region], list[_Region]]:
-        """Both lungs together, right and left, and the lobes, as far as they are known."""
+    ) -> tuple[list[_Region], list[_Region], str | None]:
+        """Both lungs together, right and left; the lobes; why the lesion isn't one of these lungs, or None."""
         lungs: list[_Region] = []
         lobes: list[_Region] = []
         sides: npt.NDArray[Any] | None = None
@@ -121,18 +128,21 @@ class LesionBurden:
                 sides = told.map
             warnings += [told.warning] if told.warning else []
         if sides is None:
-            return lungs, lobes
+            return lungs, lobes, None
         if sides.dtype == np.uint8:
             lungs = _counted(lesion, sides, ("right lung", "left lung"), volume)
         cut = list(dict.fromkeys(side for lung in lungs for side in lung.cut)) or cut_at(sides, volume)
         inside = int(np.count_nonzero(lesion & (sides > 0)))
         lungs.insert(0, _Region("both lungs", int(np.count_nonzero(sides)), inside, cut))
         outside = int(np.count_nonzero(lesion)) - inside
+        elsewhere: str | None = None
         if outside > _MOST_OUTSIDE * (inside + outside):
             far = f"{outside / (inside + outside):.0%} of the lesion lies outside the lung mask"
-            warnings.append(f"{far}, so its shares of the lungs are too small")
+            if outside > _ELSEWHERE * (inside + outside):
+                elsewhere = f"{far}, so it isn't a lesion of these lungs and has no share of them"
+            warnings.append(elsewhere or f"{far}, so its shares of the lungs are too small")
         warnings += [cut_off(one.name, one.cut) for one in (lungs[1:] or lungs) if one.cut]
-        return lungs, lobes
+        return lungs, lobes, elsewhere
 
 
 def _counted(lesion: npt.NDArray[np.bool_], parts: Labels, names: Sequence[str], volume: Volume) -> list[_Region]:
@@ -167,13 +177,18 @@ def _amount(lesion: npt.NDArray[np.bool_], volume: Volume, warnings: list[str]) 
         yield Measurement("lesion volume", millilitres, "ml", method="voxels times their size", warning=warning)
 
 
-def _shares_of_lungs(lesion: npt.NDArray[np.bool_], volume: Volume, lungs: list[_Region]) -> Iterator[Measurement]:
+def _shares_of_lungs(
+    lesion: npt.NDArray[np.bool_], volume: Volume, lungs: list[_Region], implausible: str | None
+) -> Iterator[Measurement]:
     if lungs:
-        yield from (_share(region, volume) for region in lungs)
+        yield from (_share(region, volume, implausible) for region in lungs)
         return
     name, of = "lesion share", "both lungs"
     if volume.is_picture or volume.units != "HU" or not volume.spacing_known:
         yield Measurement(name, None, "%", of, warning=_NO_LUNGS)
+        return
+    if implausible:
+        yield Measurement(name, None, "%", of, warning=implausible)
         return
     voxels, note = lung_voxels_by_air(lesion, volume)
     if voxels is None:
@@ -185,28 +200,25 @@ def _shares_of_lungs(lesion: npt.NDArray[np.bool_], volume: Volume, lungs: list[
     yield Measurement(name, float(share), "%", of, method, uncertainty=float(ERROR * share), warning=warning)
 
 
-def _share(region: _Region, volume: Volume) -> Measurement:
+def _share(region: _Region, volume: Volume, implausible: str | None) -> Measurement:
     name = "lesion share in this slice" if volume.is_picture else "lesion share"
     method = f"lesion inside over all {'pixels' if volume.is_picture else 'voxels'} of the region"
-    if region.cut:
-        return Measurement(name, None, "%", region.name, method, warning=cut_off(region.name, region.cut))
+    trouble = implausible or (cut_off(region.name, region.cut) if region.cut else None)
+    if trouble:
+        return Measurement(name, None, "%", region.name, method, warning=trouble)
     return Measurement(name, 100 * region.share, "%", region.name, method)
 
 
-def _density(lesion: npt.NDArray[np.bool_], volume: Volume, warnings: list[str]) -> Iterator[Measurement]:
+def _density(found: LesionDensity | None, volume: Volume) -> Iterator[Measurement]:
+    """Rows of the density, `found` being None of what isn't a CT."""
     parts = {
         "ground-glass": f"lesion below {CONSOLIDATION_HU:g} HU",
         "consolidation": f"lesion from {CONSOLIDATION_HU:g} HU on",
     }
-    in_hu = volume.units == "HU" and not volume.is_picture
-    trouble = "" if in_hu else "the image isn't a CT in HU"
-    found = lesion_density(lesion, volume) if in_hu else None
-    mean_hu = found.mean_hu if found is not None else None
-    if in_hu and mean_hu is None:
-        trouble = "there is no lesion"
-    elif mean_hu is not None and mean_hu < AIRY_HU:
-        trouble = f"implausible mask: the lesion is as airy as healthy lung (mean {mean_hu:.0f} HU)"
-        warnings.append(trouble)
+    if found is None:
+        trouble: str | None = "the image isn't a CT in HU"
+    else:
+        trouble = found.trouble or ("there is no lesion" if found.mean_hu is None else None)
     if trouble or found is None:
         for name, method in parts.items():
             yield Measurement(f"{name} share of the lesion", None, "%", method=method, warning=trouble)
@@ -216,15 +228,18 @@ def _density(lesion: npt.NDArray[np.bool_], volume: Volume, warnings: list[str])
                 yield Measurement(f"{name} volume", voxels * _voxel_ml(volume), "ml", method=method)
             yield Measurement(f"{name} share of the lesion", 100 * voxels / found.voxels, "%", method=method)
     method = "mean HU of its voxels"
-    yield Measurement("mean density of the lesion", mean_hu, "[hnsf'U]", method=method, warning=trouble or None)
+    mean_hu = None if trouble or found is None else found.mean_hu
+    yield Measurement("mean density of the lesion", mean_hu, "[hnsf'U]", method=method, warning=trouble)
 
 
-def _score(lobes: list[_Region], volume: Volume) -> Iterator[Measurement]:
+def _score(lobes: list[_Region], volume: Volume, implausible: str | None) -> Iterator[Measurement]:
     name, of = "CT severity score", "both lungs"
     if volume.is_picture:
         yield Measurement(name, None, "1", of, _SCORE, warning="a slice doesn't show whole lobes")
     elif not lobes:
         yield Measurement(name, None, "1", of, _SCORE, warning=_NO_LOBES)
+    elif implausible:
+        yield Measurement(name, None, "1", of, _SCORE, warning=implausible)
     else:
         for lobe in lobes:
             if not lobe.cut:

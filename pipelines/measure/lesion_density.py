@@ -16,6 +16,10 @@ Radiol Artif Intell 2020, "high opacity")."""
 AIRY_HU = -750.0
 """A lesion whose mean lies below is as airy as healthy lung (about −850 HU), so its mask isn't that of a lesion."""
 
+BONY_HU = 150.0
+"""A lesion whose mean lies above is bone, metal or vessels full of contrast medium, not lung. The bound is ours: a lung
+without air is soft tissue (about 40 HU), and with contrast medium it rarely exceeds 120 HU."""
+
 
 @dataclass(frozen=True)
 class LesionDensity:
@@ -31,6 +35,14 @@ class LesionDensity:
     ground_glass: int
     consolidation: int
     mean_hu: float | None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why a mask of this density isn't that of a lung lesion, or None."""
+        if self.mean_hu is None or AIRY_HU <= self.mean_hu <= BONY_HU:
+            return None
+        like = "airy as healthy lung" if self.mean_hu < AIRY_HU else "dense as bone or metal"
+        return f"implausible mask: the lesion is as {like} (mean {self.mean_hu:.0f} HU)"
 
 
 def lesion_density(lesion: npt.NDArray[np.bool_], volume: Volume) -> LesionDensity:

@@ -14,6 +14,10 @@ from radseg.transforms.vertebrae.endplates import Body, surface
 CORTEX_MM = 3.0
 """Left out under every wall and endplate: cortex, and the voxels that mix it with marrow."""
 
+BONE_HU = (-100.0, 1000.0)
+"""Means outside aren't those of spongy bone: below lie air and fat, above cement and metal. The bounds are ours, far
+from the 50 to 300 HU of most adults, whose fatty marrow seldom lets a mean fall below 0."""
+
 _LEAST_VOXELS = 20
 _OUTLINE = 0.75
 _BEHIND = -0.35
@@ -27,6 +31,14 @@ class Core:
     mean_hu: float
     sd_hu: float
     voxels: int
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this isn't the density of bone, or None."""
+        if BONE_HU[0] <= self.mean_hu <= BONE_HU[1]:
+            return None
+        like = "air or fat" if self.mean_hu < BONE_HU[0] else "cement or metal"
+        return f"implausible mask: the core is {like}, not bone (mean {self.mean_hu:.0f} HU)"
 
 
 def core_density(

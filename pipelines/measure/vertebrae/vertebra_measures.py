@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,9 @@ class VertebraMeasures:
     are looked for in a CT near the mask's (`refined`), in other images the mask's. What they lack is given in per cent
     of the body's own posterior height and of the heights expected from the other vertebrae (`deformities`: Genant et
     al., J Bone Miner Res 8(9), 1993). The density is the mean HU of the core (`core_density`: Pickhardt et al., Ann
-    Intern Med 158(8), 2013), where the image is a CT. A vertebra without a number has a
-    warning that says why.
+    Intern Med 158(8), 2013), where the image is a CT. A core that isn't bone has no density, and the heights and
+    grade of its vertebra have a warning: cement doesn't change them, a mask that doesn't lie on bone makes them void. A
+    vertebra without a number has a warning that says why.
 
     Args:
         labels: names of the labels 1, 2, …; `fractured vertebra` is the one whose voxels are counted as such.
@@ -99,7 +101,9 @@ class VertebraMeasures:
                 )
                 rows.append(share)
             if volume.units == "HU":
-                rows.append(_density(name, place, body, found, volume))
+                density, implausible = _density(name, place, body, found, volume)
+                rows = [*(replace(row, warning=row.warning or implausible) for row in rows), density]
+                said = [*said, *([f"{name}: {implausible}; its heights and grade may be wrong"] if implausible else [])]
             measurements += rows
             warnings += said
         arches = [name for name, one in zip(names, bodies, strict=True) if one.at_edge and one.body is not None]
@@ -166,17 +170,21 @@ def _values(heights: Heights) -> tuple[float, float, float]:
     return heights.anterior_mm, heights.middle_mm, heights.posterior_mm
 
 
-def _density(name: str, place: int, measured: MeasuredBody, found: Instances, volume: Volume) -> Measurement:
-    """Mean HU of a vertebra's core."""
+def _density(
+    name: str, place: int, measured: MeasuredBody, found: Instances, volume: Volume
+) -> tuple[Measurement, str | None]:
+    """Mean HU of a vertebra's core, and why that isn't one of bone, or None."""
     method = "spongy bone in the front of the body (Pickhardt 2013)"
     unit = "[hnsf'U]"
     if measured.body is None:
-        return Measurement("core density", None, unit, name, method, warning=measured.trouble)
+        return Measurement("core density", None, unit, name, method, warning=measured.trouble), None
     affine = volume.affine_ras.copy()
     affine[:3, 3] += affine[:3, :3] @ [one.start for one in measured.box]
     bone = found.numbers[measured.box] == INTACT + place + 1
     core = core_density(volume.array[measured.box], bone, measured.body, affine)
     if core is None:
-        return Measurement("core density", None, unit, name, method, warning="too few voxels lie inside its walls")
+        few = "too few voxels lie inside its walls"
+        return Measurement("core density", None, unit, name, method, warning=few), None
     method = f"{method}, {core.voxels} voxels, standard deviation {core.sd_hu:.0f} HU"
-    return Measurement("core density", core.mean_hu, unit, name, method)
+    mean_hu = None if core.trouble else core.mean_hu
+    return Measurement("core density", mean_hu, unit, name, method, warning=core.trouble), core.trouble

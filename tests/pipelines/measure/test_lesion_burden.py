@@ -42,11 +42,11 @@ def test_the_share_of_slices_counts_axial_ones(lesion: np.ndarray) -> None:
 
 def test_the_share_of_lung_is_inside_the_lung(lesion: np.ndarray, tmp_path: Path) -> None:
     lung = np.zeros((10, 4, 4))
-    lung[4:8] = 1  # 64 voxels, four of them lesion
+    lung[3:7] = 1  # 64 voxels, eight of them lesion
     _save(tmp_path / "case.nii.gz", lung)
     for given in (tmp_path, tmp_path / "case.nii.gz"):
         statistics = LesionBurden(["lesion"], given)(lesion, VOLUME, "case")
-        assert statistics["share_of_lung"] == 0.0625
+        assert statistics["share_of_lung"] == 0.125
 
 
 @pytest.mark.parametrize(("lung", "message"), [(np.zeros((10, 4, 4)), "empty"), (np.ones((10, 4, 5)), "shape")])
@@ -145,7 +145,31 @@ def test_a_mask_of_healthy_lung_is_implausible(measured: Callable[..., dict]) ->
     _, lobes = chest()
     statistics = LesionBurden(["lesion"])((lobes == 10).astype(np.uint8), Volume(chest()[0], CT, "HU"), "case")
     assert "as airy as healthy lung" in statistics["warnings"][0]
-    assert rows_of(statistics)["ground-glass share of the lesion", ""]["value"] is None
+    rows = rows_of(statistics)
+    for name in ("ground-glass share of the lesion", "mean density of the lesion"):
+        assert rows[name, ""]["value"] is None
+        assert "as airy as healthy lung (mean -850 HU)" in rows[name, ""]["warning"]
+
+
+def test_a_mask_of_bone_is_implausible_and_has_no_share_of_anything(tmp_path: Path) -> None:
+    hu, lobes = chest()
+    bone = np.zeros(hu.shape, np.uint8)
+    bone[9:11, 2:10, 2:10], hu[9:11, 2:10, 2:10] = 1, 302
+    nib.save(nib.Nifti1Image(lobes, CT), tmp_path / "lobes.nii.gz")
+    for given in ({}, {"lobes": tmp_path / "lobes.nii.gz"}):
+        statistics = LesionBurden(["lesion"], **given)(bone, Volume(hu, CT, "HU"), "case")
+        said = "implausible mask: the lesion is as dense as bone or metal (mean 302 HU)"
+        assert said in statistics["warnings"]
+        rows = statistics["measurements"]
+        assert {row["name"] for row in rows if row["value"] is not None} == {"lesion volume"}
+        assert sum(row.get("warning") == said for row in rows) >= 4
+
+
+def test_a_consolidation_with_contrast_medium_is_no_bone(tmp_path: Path) -> None:
+    hu, lobes = chest()
+    hu[lobes == 11] = 110
+    rows = rows_of(LesionBurden(["lesion"])((lobes == 11).astype(np.uint8), Volume(hu, CT, "HU"), "case"))
+    assert rows["mean density of the lesion", ""]["value"] == 110
 
 
 def test_no_lesion_has_zeros_and_none_but_never_nan(measured: Callable[..., dict]) -> None:
@@ -163,6 +187,7 @@ def test_a_lung_that_the_field_cuts_off_has_no_share_and_no_score(tmp_path: Path
     hu, lobes = hu[..., :9], lobes[..., :9]  # the upper lobes end at the last slice
     nib.save(nib.Nifti1Image(lobes, CT), tmp_path / "lobes.nii.gz")
     lesion = (lobes == 11).astype(np.uint8)
+    hu[lesion > 0] = -500
     statistics = LesionBurden(["lesion"], lobes=tmp_path / "lobes.nii.gz")(lesion, Volume(hu, CT, "HU"), "case")
     rows = rows_of(statistics)
     for of in ("left lung", "right lung", "both lungs", "left upper lobe"):
@@ -182,11 +207,28 @@ def test_lungs_that_touch_have_one_share_and_a_warning(measured: Callable[..., d
     assert "can't be told apart" in statistics["warnings"][0]
 
 
-def test_a_lesion_beside_the_lung_mask_is_warned_of(measured: Callable[..., dict]) -> None:
+def test_a_lesion_beside_the_lung_mask_has_a_warning_and_no_share_of_it(measured: Callable[..., dict]) -> None:
     lesion = np.zeros((20, 12, 12), np.uint8)
     lesion[8:12, 2:10, 4:7] = lesion[12, 2:10, 4:7] = 1
-    warning = measured(lesion, lung_mask="lungs.nii.gz")["warnings"][0]
-    assert warning.startswith("80% of the lesion lies outside the lung mask")
+    for given in ({"lung_mask": "lungs.nii.gz"}, {"lobes": "lobes.nii.gz"}):
+        statistics = measured(lesion, **given)
+        assert statistics["warnings"][0].startswith("80% of the lesion lies outside the lung mask")
+        assert "share_of_lung" not in statistics
+        rows = rows_of(statistics)
+        shares = [row for (name, _), row in rows.items() if name in ("lesion share", "CT severity score")]
+        assert shares
+        assert all(row["value"] is None and row["warning"] for row in shares)
+    assert "lies outside the lung mask" in rows["CT severity score", "both lungs"]["warning"]
+
+
+def test_a_lesion_that_leaves_the_lung_mask_by_a_little_keeps_its_share(measured: Callable[..., dict]) -> None:
+    lesion = np.zeros((20, 12, 12), np.uint8)
+    lesion[11:14, 2:10, 4:7] = 1  # a third of it outside
+    statistics = measured(lesion, lung_mask="lungs.nii.gz")
+    assert statistics["warnings"] == [
+        "33% of the lesion lies outside the lung mask, so its shares of the lungs are too small"
+    ]
+    assert rows_of(statistics)["lesion share", "left lung"]["value"] == pytest.approx(10)
 
 
 def test_a_slice_without_hu_has_shares_of_the_slice_alone(tmp_path: Path) -> None:

@@ -81,6 +81,21 @@ def test_level_names_are_the_user_s(broken: tuple[np.ndarray, np.ndarray, np.nda
         VertebraMeasures(LABELS, top_level="T0")
 
 
+@pytest.mark.parametrize(("hu", "like"), [(-850.0, "air or fat"), (2000.0, "cement or metal")])
+def test_a_mask_that_does_not_lie_on_bone_is_warned_of_at_every_number(hu: float, like: str) -> None:
+    spine = cylinders()
+    image = np.full(spine.labels.shape, hu, np.float32)
+    statistics = measured((spine.labels > 0).astype(np.uint8), spine.affine, image)
+    said = f"implausible mask: the core is {like}, not bone (mean {hu:.0f} HU)"
+    assert statistics["warnings"] == [
+        f"vertebra {place}: {said}; its heights and grade may be wrong" for place in range(1, 6)
+    ]
+    assert value(statistics, "core density", "vertebra 1") is None
+    assert value(statistics, "anterior height", "vertebra 1") is not None
+    rows = [row for row in statistics["measurements"] if row["name"] != "vertebrae"]
+    assert all(row["warning"] == said for row in rows)
+
+
 def test_without_a_ct_there_is_no_density(broken: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     _, mask, affine = broken
     assert not any(row["name"] == "core density" for row in measured(mask, affine)["measurements"])
