@@ -12,7 +12,7 @@ from radseg.pipelines.measure.vertebrae.bodies import Disc, Stretch, find_bodies
 from radseg.pipelines.measure.vertebrae.column import Column, find_column
 from radseg.pipelines.measure.vertebrae.even_grid import STEP_MM, EvenGrid, even_grid
 from radseg.pipelines.measure.vertebrae.groups import one_spine
-from radseg.transforms.slabs import foreground_box
+from radseg.transforms.slabs import Box, foreground_box
 from radseg.transforms.vertebrae.numbering import INTACT
 
 Numbers = npt.NDArray[np.int16]
@@ -80,6 +80,8 @@ def numbered_vertebrae(
 ) -> tuple[Instances, list[int]]:
     """The vertebrae of a mask that holds one value for each, and their values from the highest to the lowest.
 
+    As in `split_vertebrae` what lies beside the spine is left out, and two spines have no vertebrae.
+
     Args:
         mask: (i, j, k), 0 outside.
         affine_ras: voxel to RAS mm, (4, 4).
@@ -88,7 +90,9 @@ def numbered_vertebrae(
     numbers = np.zeros(mask.shape, np.int16)
     if box is None:
         return Instances(numbers, 0, ("the mask is empty: there are no vertebrae to measure",)), []
-    part = mask[box]
+    part, warnings = _of_one_spine(mask, affine_ras, box)
+    if part is None:
+        return Instances(numbers, 0, warnings), []
     values = [int(value) for value in np.unique(part) if value > 0]
     start = np.array([one.start for one in box])
     places = np.searchsorted(values, part, side="right") * (part > 0)
@@ -99,7 +103,25 @@ def numbered_vertebrae(
     order = [values[place] for place in np.argsort(heights, kind="stable")[::-1]]
     for place, value in enumerate(order, start=1):
         numbers[box][part == value] = INTACT + place
-    return Instances(numbers, len(order)), order
+    return Instances(numbers, len(order), warnings), order
+
+
+def _of_one_spine(
+    mask: npt.NDArray[np.integer], affine_ras: npt.NDArray[np.float64], box: Box
+) -> tuple[npt.NDArray[np.integer] | None, tuple[str, ...]]:
+    """The mask's values in its box, 0 beside the spine, and warnings of that; None where there seem to be two spines."""
+    grid = even_grid(mask, affine_ras)
+    kept, warnings = (None, ()) if grid is None else one_spine(grid.inside)
+    if grid is None or not warnings:
+        return mask[box], ()
+    if kept is None:
+        return None, warnings
+    part = mask[box].copy()
+    bone = part > 0
+    at = _nearest_points(bone, box, grid, affine_ras)
+    to_spine, to_rest = (ndimage.distance_transform_edt(~one)[at] for one in (kept, grid.inside & ~kept))
+    part[bone] = np.where(to_spine > to_rest, 0, part[bone])
+    return part, warnings
 
 
 def _grown(grid: EvenGrid, column: Column, bodies: list[Stretch], discs: list[Disc]) -> Numbers:
@@ -156,10 +178,16 @@ def _carry(
     box = foreground_box(mask)
     assert box is not None
     bone = mask[box] > 0
-    where = np.argwhere(bone) + [one.start for one in box]
-    index = grid.to_index(where @ affine_ras[:3, :3].T + affine_ras[:3, 3])
-    nearest = np.clip(np.rint(index).astype(int), 0, np.array(even.shape) - 1)
+    at = _nearest_points(bone, box, grid, affine_ras)
     distance, to = ndimage.distance_transform_edt(even == 0, return_indices=True)
-    at = tuple(nearest.T)
     found = even[tuple(to[(slice(None), *at)])]
     numbers[box][bone] = np.where(distance[at] <= 2, found, 0)
+
+
+def _nearest_points(
+    bone: npt.NDArray[np.bool_], box: Box, grid: EvenGrid, affine_ras: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.int_], ...]:
+    """Indices of the even grid's points nearest to the voxels marked in a box of the image."""
+    where = np.argwhere(bone) + [one.start for one in box]
+    index = grid.to_index(where @ affine_ras[:3, :3].T + affine_ras[:3, 3])
+    return tuple(np.clip(np.rint(index).astype(int), 0, np.array(grid.inside.shape) - 1).T)

@@ -107,6 +107,26 @@ def test_two_spines_are_not_measured() -> None:
     assert "more than one spine" in found.warnings[0]
 
 
+def test_two_numbered_spines_are_not_measured() -> None:
+    spine = cylinders()
+    values = np.where(spine.labels > 0, 106 - spine.labels.astype(int), 0)
+    gap = np.zeros((30, *values.shape[1:]), int)
+    mask = np.concatenate([values, gap, np.where(values > 0, values + 10, 0)]).astype(np.uint8)
+    found, order = numbered_vertebrae(mask, spine.affine)
+    assert (found.count, order, found.numbers.any()) == (0, [], False)
+    assert "more than one spine" in found.warnings[0]
+
+
+def test_something_small_beside_a_numbered_spine_is_left_out_and_said() -> None:
+    spine = cylinders()
+    mask = np.pad(spine.labels, ((0, 50), (0, 0), (0, 0)))
+    mask[85:97, 40:52, 40:52] = 99
+    found, order = numbered_vertebrae(mask, spine.affine)
+    assert order == [105, 104, 103, 102, 101]
+    assert ((found.numbers > 0) == ((mask > 0) & (mask != 99))).all()
+    assert "lie beside the spine and are left out" in found.warnings[0]
+
+
 def test_an_empty_mask_has_no_vertebrae() -> None:
     found = split_vertebrae(np.zeros((9, 9, 9), np.uint8), np.eye(4))
     assert (found.count, found.numbers.any()) == (0, False)
