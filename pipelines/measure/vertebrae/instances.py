@@ -12,6 +12,7 @@ from radseg.pipelines.measure.vertebrae.bodies import Disc, Stretch, find_bodies
 from radseg.pipelines.measure.vertebrae.column import Column, find_column
 from radseg.pipelines.measure.vertebrae.even_grid import STEP_MM, EvenGrid, even_grid
 from radseg.pipelines.measure.vertebrae.groups import one_spine
+from radseg.pipelines.measure.vertebrae.mask_values import sacral_values
 from radseg.transforms.slabs import Box, foreground_box
 from radseg.transforms.vertebrae.numbering import INTACT
 
@@ -80,7 +81,8 @@ def numbered_vertebrae(
 ) -> tuple[Instances, list[int]]:
     """The vertebrae of a mask that holds one value for each, and their values from the highest to the lowest.
 
-    As in `split_vertebrae` what lies beside the spine is left out, and two spines have no vertebrae.
+    As in `split_vertebrae` what lies beside the spine is left out, and two spines have no vertebrae. The sacrum is left
+    out where its value tells it (`sacral_values`).
 
     Args:
         mask: (i, j, k), 0 outside.
@@ -101,6 +103,9 @@ def numbered_vertebrae(
         middle = np.array([(one.start + one.stop - 1) / 2 for one in found]) + start
         heights.append(float(affine_ras[2, :3] @ middle + affine_ras[2, 3]))
     order = [values[place] for place in np.argsort(heights, kind="stable")[::-1]]
+    sacral, warning = sacral_values(order)
+    if sacral:
+        order, warnings = order[: -len(sacral)], (*warnings, warning)
     for place, value in enumerate(order, start=1):
         numbers[box][part == value] = INTACT + place
     return Instances(numbers, len(order), warnings), order
@@ -109,7 +114,7 @@ def numbered_vertebrae(
 def _of_one_spine(
     mask: npt.NDArray[np.integer], affine_ras: npt.NDArray[np.float64], box: Box
 ) -> tuple[npt.NDArray[np.integer] | None, tuple[str, ...]]:
-    """The mask's values in its box, 0 beside the spine, and warnings of that; None where there seem to be two spines."""
+    """The mask's values in its box, 0 beside the spine, and warnings; None where there seem to be two spines."""
     grid = even_grid(mask, affine_ras)
     kept, warnings = (None, ()) if grid is None else one_spine(grid.inside)
     if grid is None or not warnings:

@@ -15,7 +15,8 @@ from radseg.pipelines.measure.vertebrae.core_hu import core_density
 from radseg.pipelines.measure.vertebrae.genant import Deformity, deformities
 from radseg.pipelines.measure.vertebrae.heights import MeasuredBody, measured_bodies
 from radseg.pipelines.measure.vertebrae.instances import Instances, numbered_vertebrae, split_vertebrae
-from radseg.pipelines.measure.vertebrae.levels import checked_level, names_of
+from radseg.pipelines.measure.vertebrae.levels import checked_level, names_of, too_many
+from radseg.pipelines.measure.vertebrae.mask_values import doubts_of_names
 from radseg.pipelines.measure.volumes import LabelVolumes
 from radseg.transforms.vertebrae.endplates import Heights
 from radseg.transforms.vertebrae.numbering import INTACT
@@ -44,7 +45,8 @@ class VertebraMeasures:
     Args:
         labels: names of the labels 1, 2, …; `fractured vertebra` is the one whose voxels are counted as such.
         numbered: the mask holds one value for each vertebra, which need not be told apart.
-        top_level: level of the highest vertebra of the mask, such as `T5`; None counts instead.
+        top_level: level of the highest vertebra of the mask, such as `T5`; None counts instead. `C1`, which has no body
+            and so no heights, is counted in a numbered mask alone.
         from_bottom: count from the lowest vertebra of the field.
         mask_spacing_mm: spacing at which the mask was made, where that may be coarser than the image: heights can't be
             surer than it.
@@ -63,7 +65,7 @@ class VertebraMeasures:
     ) -> None:
         self.volumes = LabelVolumes(labels)
         self.numbered = numbered
-        self.top_level = checked_level(top_level)
+        self.top_level = checked_level(top_level, numbered)
         self.from_bottom = from_bottom
         self.mask_spacing_mm = max(mask_spacing_mm) if mask_spacing_mm else 0.0
         self.fractured = list(labels).index(_FRACTURED) + 1 if _FRACTURED in labels and not numbered else None
@@ -86,11 +88,13 @@ class VertebraMeasures:
         image = volume.array if volume.units == "HU" else None
         bodies = measured_bodies(found.numbers, volume.affine_ras, found.count, self.mask_spacing_mm, image)
         names = names_of(found.count, self.top_level, self.from_bottom)
+        if names[:1] == ["C1"]:
+            bodies[0] = replace(bodies[0], body=None, trouble="C1 has no body")
         shares = self._marked(mask, found)
         heights = [None if one.body is None else one.body.heights for one in bodies]
         graded = deformities(heights, [share > 0.5 for share in shares], [one.uncertainty_mm for one in bodies])
         measurements = [Measurement("vertebrae", found.count, "1", method="counted along the spine's curve")]
-        warnings = [*found.warnings, *self._of_grid(volume, bodies)]
+        warnings = [*found.warnings, *self._of_names(found.count, values), *self._of_grid(volume, bodies)]
         for place, (name, body, deformity) in enumerate(zip(names, bodies, graded, strict=True)):
             rows, said = self._rows(name, body, deformity, names, volume.units == "HU")
             if values:
@@ -119,6 +123,13 @@ class VertebraMeasures:
         whole = np.bincount(places, minlength=found.count + 1)[1:]
         part = np.bincount(places[(mask == self.fractured).ravel()], minlength=found.count + 1)[1:]
         return [float(share) for share in part / np.maximum(whole, 1)]
+
+    def _of_names(self, count: int, values: Sequence[int]) -> list[str]:
+        """Why the names may be wrong."""
+        if self.top_level is None:
+            return []
+        many = too_many(count, self.top_level)
+        return [*([many] if many else []), *doubts_of_names(values, self.top_level)]
 
     def _of_grid(self, volume: Volume, bodies: Sequence[MeasuredBody]) -> list[str]:
         """What the grid and the labels mean for every vertebra."""

@@ -3,7 +3,7 @@
 import pytest
 
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.measure.vertebrae.levels import checked_level, names_of
+from radseg.pipelines.measure.vertebrae.levels import checked_level, names_of, too_many
 
 
 def test_without_a_level_vertebrae_are_counted_from_the_top_or_the_bottom() -> None:
@@ -29,3 +29,16 @@ def test_a_level_is_understood_in_small_letters() -> None:
 def test_what_is_no_level_is_refused(level: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         checked_level(level)
+
+
+def test_c1_counts_where_each_vertebra_has_its_value() -> None:
+    assert checked_level("c1", numbered=True) == "C1"
+    assert names_of(3, "C1") == ["C1", "C2", "C3"]
+
+
+def test_more_vertebrae_than_levels_are_doubted() -> None:
+    assert too_many(5, "L1") is None
+    assert too_many(24, "C1") is None
+    warning = too_many(6, "L1")
+    assert warning is not None
+    assert "6 vertebrae are more than there are from L1 to L5" in warning

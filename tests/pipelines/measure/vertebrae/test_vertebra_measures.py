@@ -138,6 +138,36 @@ def test_a_numbered_mask_is_measured_as_it_is_numbered() -> None:
     assert value(statistics, "Genant grade", "vertebra 3") == 0
 
 
+def numbered_downwards(first: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cylinders with the values `first`, `first` + 1, … from the highest to the lowest."""
+    spine = cylinders()
+    return np.where(spine.labels > 0, first + 105 - spine.labels.astype(int), 0).astype(np.uint8), spine.affine
+
+
+def test_c1_of_a_numbered_mask_shifts_no_names_and_has_no_heights() -> None:
+    statistics = measured(*numbered_downwards(1), labels=["vertebra"], numbered=True, top_level="C1")
+    assert [value(statistics, "mask value", f"C{number}") for number in range(1, 6)] == [1, 2, 3, 4, 5]
+    assert value(statistics, "anterior height", "C1") is None
+    assert value(statistics, "anterior height", "C2") is not None
+    assert statistics["warnings"] == ["C1 isn't measured: C1 has no body"]
+    doubted = measured(*numbered_downwards(1), labels=["vertebra"], numbered=True, top_level="C2")
+    assert "value 1 is C1 in VerSe's numbering" in doubted["warnings"][0]
+
+
+def test_a_sacrum_is_no_vertebra() -> None:
+    mask, affine = numbered_downwards(22)
+    mask[mask == 25] = 0  # VerSe's L6
+    statistics = measured(mask, affine, labels=["vertebra"], numbered=True, top_level="L3")
+    assert value(statistics, "vertebrae") == 3
+    assert {row["of"] for row in statistics["measurements"] if "of" in row} == {"L3", "L4", "L5"}
+    assert statistics["warnings"] == ["26 below 24 is the sacrum in VerSe's numbering and isn't counted"]
+
+
+def test_names_beyond_the_last_lumbar_vertebra_are_warned_of(broken: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    _, mask, affine = broken
+    assert "5 vertebrae are more than there are from L2 to L5" in measured(mask, affine, top_level="L2")["warnings"][0]
+
+
 def test_a_mask_of_fractures_alone_is_compared_with_nothing_else(
     broken: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> None:
