@@ -63,6 +63,7 @@ def measure(
     *,
     kind: str,
     top_level: str | None = None,
+    from_bottom: bool = False,
     lobes: str | Path | None = None,
     lung_mask: str | Path | None = None,
     output: str | Path | None = None,
@@ -84,6 +85,7 @@ def measure(
             volume's mask lies voxel for voxel on it.
         kind: one of `KINDS`.
         top_level: of a spine, the level of the topmost vertebra, such as T5.
+        from_bottom: of a spine, count its vertebrae from the lowest; not with a top level.
         lobes, lung_mask: of lung_ct, see `LesionBurden`.
         output: file for the numbers, .json or .csv, replaced if it is there; path or URL.
 
@@ -91,11 +93,16 @@ def measure(
         InputError: a file can't be read or isn't a mask, or mask and image don't lie on one grid.
         ConfigError: another kind, an option of another kind, or an output that is neither JSON nor CSV.
     """
-    _check(kind, top_level, {"lobes": lobes, "lung_mask": lung_mask}, output)
+    _check(
+        kind,
+        {"top_level": top_level, "from_bottom": from_bottom or None},
+        {"lobes": lobes, "lung_mask": lung_mask},
+        output,
+    )
     file = local_copy(mask)
     of_mask, volume = _pair(file, None if image is None else local_copy(image), kind)
     labels, notes = _labels(as_labels(of_mask, file), kind, file)
-    statistics = _statistics(kind, labels, top_level, lobes, lung_mask)(labels, volume, file.name)
+    statistics = _statistics(kind, labels, top_level, from_bottom, lobes, lung_mask)(labels, volume, file.name)
     known = (*of_mask.notes, *(volume.notes if image is not None else ()), *notes, *statistics.pop("warnings", ()))
     record = {
         "measured_as": kind,
@@ -111,14 +118,13 @@ def measure(
     return measured
 
 
-def _check(kind: str, top_level: str | None, of_lung_ct: Mapping[str, Any], output: str | Path | None) -> None:
+def _check(kind: str, of_spine: Mapping[str, Any], of_lung_ct: Mapping[str, Any], output: str | Path | None) -> None:
     if kind not in KINDS:
         raise ConfigError(f"{kind!r} can't be measured; choose one of {', '.join(KINDS)}")
-    if top_level is not None and kind != "spine":
-        raise ConfigError(f"a top level belongs to spine, not to {kind}; drop it")
-    for name, value in of_lung_ct.items():
-        if value is not None and kind != "lung_ct":
-            raise ConfigError(f"{name} belongs to lung_ct, not to {kind}; drop it")
+    for owner, options in (("spine", of_spine), ("lung_ct", of_lung_ct)):
+        for name, value in options.items():
+            if value is not None and kind != owner:
+                raise ConfigError(f"{name} belongs to {owner}, not to {kind}; drop it")
     if output is not None and not str(output).lower().endswith(_ENDINGS):
         raise ConfigError(f"{output}: the numbers are written as .json or .csv; name the file so")
 
@@ -171,6 +177,7 @@ def _statistics(
     kind: str,
     labels: npt.NDArray[np.uint8],
     top_level: str | None,
+    from_bottom: bool,
     lobes: str | Path | None,
     lung_mask: str | Path | None,
 ) -> Statistics:
@@ -179,7 +186,7 @@ def _statistics(
         from radseg.pipelines.measure.vertebrae import VertebraMeasures
 
         numbered = int(labels.max(initial=0)) > len(_OF_SPINE)
-        return VertebraMeasures(_OF_SPINE, numbered=numbered, top_level=top_level)
+        return VertebraMeasures(_OF_SPINE, numbered=numbered, top_level=top_level, from_bottom=from_bottom)
     if kind == "lung_ct":
         return LesionBurden(["lesion"], lung_mask=lung_mask, lobes=lobes)
     if kind == "pelvis_xray":

@@ -27,6 +27,9 @@ def measure(
         typer.Argument(help="What it was drawn on; for density in HU, a PNG mask's pixel size, and any DICOM SEG."),
     ] = None,
     top_level: Annotated[str | None, typer.Option(help="spine: level of the topmost vertebra, such as T5.")] = None,
+    from_bottom: Annotated[
+        bool, typer.Option("--from-bottom", "--from_bottom", help="spine: count vertebrae from the lowest.")
+    ] = False,
     lobes: Annotated[
         str | None, typer.Option(help="lung_ct: the five lobes, with TotalSegmentator's or lungmask's values.")
     ] = None,
@@ -49,7 +52,8 @@ def measure(
     from radseg.pipelines.measure_masks import measure as run
 
     measured = run(
-        mask, image, kind=kind.value, top_level=top_level, lobes=lobes, lung_mask=lung_mask, output=output
+        mask, image, kind=kind.value, top_level=top_level, from_bottom=from_bottom, lobes=lobes, lung_mask=lung_mask,
+        output=output,
     )  # fmt: skip
     for warning in measured.warnings if not quiet else ():
         say(f"warning: {warning}")

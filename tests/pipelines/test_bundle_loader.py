@@ -52,6 +52,12 @@ def test_an_argument_that_the_component_takes_may_be_new() -> None:
     assert workflow.parser["network_def#without"] == ["aspp"]
 
 
+def test_spine_counts_from_the_bottom_where_the_config_says_so() -> None:
+    for overrides, from_bottom in (({}, False), ({"from_bottom": True}, True)):
+        workflow = load_workflow("spine", "inference", overrides)
+        assert workflow.parser.get_parsed_content("statistics").from_bottom is from_bottom
+
+
 def test_arguments_are_those_of_the_component_that_an_override_puts_there() -> None:
     unet = {"network_def#_target_": "monai.networks.nets.BasicUNet"}
     load_workflow("lung_ct", "train", {**unet, "network_def#upsample": "nontrainable"})

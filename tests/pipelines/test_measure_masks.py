@@ -151,9 +151,11 @@ def test_an_empty_mask_says_none(tmp_path: Path) -> None:
     ("options", "said"),
     [({"kind": "liver"}, "choose one of spine"), ({"kind": "lung_ct", "top_level": "T5"}, "belongs to spine"),
      ({"kind": "spine", "lobes": "lobes.nii.gz"}, "belongs to lung_ct"),
+     ({"kind": "lung_ct", "from_bottom": True}, "from_bottom belongs to spine"),
+     ({"kind": "spine", "from_bottom": True, "top_level": "T5"}, "give one of the two"),
      ({"kind": "lung_ct", "output": "numbers.xlsx"}, "written as .json or .csv")],
 )  # fmt: skip
-def test_options_that_dont_fit_are_refused(options: dict[str, str], said: str, lesion: Path) -> None:
+def test_options_that_dont_fit_are_refused(options: dict[str, Any], said: str, lesion: Path) -> None:
     with pytest.raises(ConfigError, match=said):
         measure(lesion, **options)
 
@@ -182,6 +184,22 @@ def test_an_empty_spine_has_no_vertebra(tmp_path: Path) -> None:
     measured = measure(empty, kind="spine", top_level="L1")
     assert rows_of(measured)["vertebrae"] == 0
     assert measured.warnings
+
+
+def test_vertebrae_are_counted_from_the_bottom_where_that_is_asked_for(
+    tmp_path: Path, radseg: Callable[..., Any]
+) -> None:
+    mask = np.zeros((30, 30, 60), np.uint8)
+    for value, start in ((7, 5), (6, 25), (5, 45)):  # the highest has the lowest value
+        mask[5:25, 5:25, start : start + 12] = value
+    file = save(tmp_path / "spine.nii.gz", mask, np.diag([-1.0, 1, 1, 1]))
+    names = {}
+    for option in ((), ("--from-bottom",), ("--from_bottom",)):
+        radseg("measure", file, "--as", "spine", *option, "-o", tmp_path / "out.json")
+        rows = json.loads((tmp_path / "out.json").read_text())["measurements"]
+        names[option] = {row["value"]: row["of"] for row in rows if row["name"] == "mask value"}
+    assert names[()] == {5: "vertebra 1", 6: "vertebra 2", 7: "vertebra 3"}
+    assert names["--from-bottom",] == names["--from_bottom",] == {5: "vertebra 3", 6: "vertebra 2", 7: "vertebra 1"}
 
 
 def test_real_numbered_vertebrae_get_the_levels_that_were_told(real_data: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.io import Volume
 from radseg.pipelines.measure.measurement import Measurement, as_rows
 from radseg.pipelines.measure.vertebrae.core_hu import core_density
@@ -33,26 +34,26 @@ _CUT = "the edge of the field of view"
 class VertebraMeasures:
     """Volumes as `LabelVolumes`, and for each vertebra heights, height loss, Genant type and grade, and core density.
 
-    Vertebrae are told apart (`split_vertebrae`) and counted from the top of the field; they get level names only where
-    the highest one's is given. Heights are the anterior, middle and posterior of the body in mm, between endplates that
-    are looked for in a CT near the mask's (`refined`), in other images the mask's. What they lack is given in per cent
-    of the body's own posterior height and of the heights expected from the other vertebrae (`deformities`: Genant et
-    al., J Bone Miner Res 8(9), 1993). The density is the mean HU of the core (`core_density`: Pickhardt et al., Ann
-    Intern Med 158(8), 2013), where the image is a CT. A core that isn't bone has no density, and the heights and
-    grade of its vertebra have a warning: cement doesn't change them, a mask that doesn't lie on bone makes them void. A
-    vertebra without a number has a warning that says why.
+    Vertebrae are told apart (`split_vertebrae`) and counted from the top of the field, or from the bottom; they get
+    level names only where the highest one's is given. Heights are the anterior, middle and posterior of the body in mm,
+    between endplates that are looked for in a CT near the mask's (`refined`), in other images the mask's. What they
+    lack is given in per cent of the body's own posterior height and of the heights expected from the other vertebrae
+    (`deformities`: Genant et al., J Bone Miner Res 8(9), 1993). The density is the mean HU of the core (`core_density`:
+    Pickhardt et al., Ann Intern Med 158(8), 2013), where the image is a CT. A core that isn't bone has no density, and
+    the heights and grade of its vertebra have a warning: cement doesn't change them, a mask that doesn't lie on bone
+    makes them void. A vertebra without a number has a warning that says why.
 
     Args:
         labels: names of the labels 1, 2, …; `fractured vertebra` is the one whose voxels are counted as such.
         numbered: the mask holds one value for each vertebra, which need not be told apart.
         top_level: level of the highest vertebra of the mask, such as `T5`; None counts instead. `C1`, which has no body
             and so no heights, is counted in a numbered mask alone.
-        from_bottom: count from the lowest vertebra of the field.
+        from_bottom: count from the lowest vertebra of the field; not with a top level.
         mask_spacing_mm: spacing at which the mask was made, where that may be coarser than the image: heights can't be
             surer than it.
 
     Raises:
-        ConfigError: there is no such level.
+        ConfigError: there is no such level, or it is given together with `from_bottom`.
     """
 
     def __init__(
@@ -67,6 +68,10 @@ class VertebraMeasures:
         self.numbered = numbered
         self.top_level = checked_level(top_level, numbered)
         self.from_bottom = from_bottom
+        if from_bottom and top_level is not None:
+            raise ConfigError(
+                f"top_level {top_level!r} names the vertebrae, from_bottom counts them; give one of the two"
+            )
         self.mask_spacing_mm = max(mask_spacing_mm) if mask_spacing_mm else 0.0
         self.fractured = list(labels).index(_FRACTURED) + 1 if _FRACTURED in labels and not numbered else None
         self.fractures_alone = list(labels) == [_FRACTURED] and not numbered
