@@ -1,6 +1,7 @@
 """What stands on a command line beside the options: inputs, and config overrides as `--key value`."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from radseg.pipelines.io.store.settings import refuse_secret
 
 def parse(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
     """Positional arguments and config overrides (`--key value`, `--key=value`) of a command line.
+
+    A key's dashes are read as underscores, as those of options are (`--top-level` is `top_level`); what follows a `#`
+    stays as it is.
 
     `--args_file FILE` takes overrides from a JSON object, as MONAI's bundle commands do; those beside it come first.
 
@@ -33,7 +37,8 @@ def parse(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
             if following is None:
                 raise ConfigError(f"{token} needs a value: {token} VALUE")
             value = following
-        if key in ("args_file", "args-file"):
+        key = _spelt(key)
+        if key == "args_file":
             from_file |= _arguments(Path(value))
         else:
             overrides[key] = _value(value)
@@ -71,6 +76,13 @@ def number_or_path(text: str | None) -> float | str | None:
         return None if text is None else float(text)
     except ValueError:
         return text
+
+
+def _spelt(key: str) -> str:
+    """A config id whose top-level key has underscores: MONAI's `@key` can't name one with dashes."""
+    end = re.match("[^#:]*", key)
+    assert end is not None
+    return end[0].replace("-", "_") + key[end.end() :]
 
 
 def _arguments(file: Path) -> dict[str, Any]:

@@ -26,14 +26,18 @@ def measure(
         str | None,
         typer.Argument(help="What it was drawn on; for density in HU, a PNG mask's pixel size, and any DICOM SEG."),
     ] = None,
-    top_level: Annotated[str | None, typer.Option(help="spine: level of the topmost vertebra, such as T5.")] = None,
+    top_level: Annotated[
+        str | None, typer.Option("--top-level", "--top_level", help="spine: level of the topmost vertebra, such as T5.")
+    ] = None,
     from_bottom: Annotated[
         bool, typer.Option("--from-bottom", "--from_bottom", help="spine: count vertebrae from the lowest.")
     ] = False,
     lobes: Annotated[
         str | None, typer.Option(help="lung_ct: the five lobes, with TotalSegmentator's or lungmask's values.")
     ] = None,
-    lung_mask: Annotated[str | None, typer.Option(help="lung_ct: the lungs, as one value or one a side.")] = None,
+    lung_mask: Annotated[
+        str | None, typer.Option("--lung-mask", "--lung_mask", help="lung_ct: the lungs, as one value or one a side.")
+    ] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="File for the numbers: .json or .csv.")] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,

@@ -186,6 +186,16 @@ def test_an_empty_spine_has_no_vertebra(tmp_path: Path) -> None:
     assert measured.warnings
 
 
+@pytest.mark.parametrize("option", ["--top-level", "--top_level"])
+def test_the_top_level_is_written_either_way(option: str, tmp_path: Path, radseg: Callable[..., Any]) -> None:
+    mask = np.zeros((30, 30, 22), np.uint8)
+    mask[5:25, 5:25, 5:17] = 3
+    file = save(tmp_path / "spine.nii.gz", mask, np.diag([-1.0, 1, 1, 1]))
+    ended = radseg("measure", file, "--as", "spine", option, "T5")
+    assert ended.code == 0
+    assert "T5" in ended.out
+
+
 def test_vertebrae_are_counted_from_the_bottom_where_that_is_asked_for(
     tmp_path: Path, radseg: Callable[..., Any]
 ) -> None:

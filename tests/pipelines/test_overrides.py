@@ -18,6 +18,10 @@ from radseg.pipelines.overrides import numbers, parse
         (["--network_def#without", '["aspp"]'], [], {"network_def#without": ["aspp"]}),
         (["--amp", "True", "--fold", "None", "--split", "test"], [], {"amp": True, "fold": None, "split": "test"}),
         (["--offset", "-3"], [], {"offset": -3}),
+        (["--top-level", "T5", "a"], ["a"], {"top_level": "T5"}),
+        (["--top-level=--x-y", "--note", "--top-level"], [], {"top_level": "--x-y", "note": "--top-level"}),
+        (["--network-def#a-b", "c-d"], [], {"network_def#a-b": "c-d"}),
+        (["--network-def::a-b", "1"], [], {"network_def::a-b": 1}),
     ],
 )
 def test_overrides_are_told_from_inputs(tokens: list[str], paths: list[str], overrides: dict[str, Any]) -> None:
