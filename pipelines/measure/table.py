@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -28,13 +29,25 @@ def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
+def rounded(value: float | int | str, uncertainty: float | None = None) -> str:
+    """A value with no more digits than are known of it, and its uncertainty, if any.
+
+    Of an uncertainty two digits are said, and as many decimals of the value (JCGM 100:2008, 7.2.6); without one three
+    digits of the value, or all before the decimal point.
+    """
+    if uncertainty:
+        assert not isinstance(value, str)
+        decimals = max(0, 1 - math.floor(math.log10(abs(uncertainty))))
+        # adding 0.0 makes 0 of what is rounded to −0
+        return f"{round(value, decimals) + 0.0:.{decimals}f} ± {uncertainty:.{decimals}f}"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+    return str(value)
+
+
 def _amount(row: Mapping[str, Any]) -> str:
     value = row.get("value")
     if value is None:
         return "none"
-    number = str(value)
-    if isinstance(value, float):
-        number = f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
     unit = _SAID.get(row["unit"], row["unit"])
-    error = f" ± {row['uncertainty']:.2g}" if "uncertainty" in row else ""
-    return f"{number}{error} {unit}".rstrip()
+    return f"{rounded(value, row.get('uncertainty'))} {unit}".rstrip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -165,7 +166,9 @@ class VertebraMeasures:
             for part, height in zip(_PARTS, _values(measured.body.heights), strict=True)
         ]
         against = "lower of anterior and middle against the own posterior height"
-        rows.append(Measurement("height loss to own", 100 * deformity.of_own, "%", name, against))
+        # the errors of the two heights are independent
+        own = measured.uncertainty_mm / measured.body.heights.posterior_mm * math.hypot(1, 1 - deformity.of_own)
+        rows.append(Measurement("height loss to own", 100 * deformity.of_own, "%", name, against, 100 * own))
         reference = "own posterior height alone; a crush can't be told"
         if deformity.of_neighbours is not None and deformity.expected is not None:
             reference = "expected from " + ", ".join(names[place] for place in deformity.reference)

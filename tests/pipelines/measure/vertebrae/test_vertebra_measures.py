@@ -66,6 +66,8 @@ def test_each_number_has_a_unit_a_method_and_how_sure_it_is(broken: tuple[np.nda
     rows = measured(mask, affine, image)["measurements"]
     assert all(row["unit"] and row["method"] for row in rows)
     assert all(row["uncertainty"] == pytest.approx(1.2, abs=0.05) for row in rows if row["unit"] == "mm")
+    (loss,) = (row for row in rows if row["name"] == "height loss to own" and row["of"] == "vertebra 1")
+    assert loss["uncertainty"] == pytest.approx(100 * 1.2 / 26 * 2**0.5, abs=0.5)  # of two heights
     (grade,) = (row for row in rows if row["name"] == "Genant grade" and row["of"] == "vertebra 3")
     assert "expected from vertebra 1, vertebra 2, vertebra 4, vertebra 5" in grade["method"]
 
