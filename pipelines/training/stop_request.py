@@ -1,4 +1,4 @@
-"""Being told to stop: the first signal is noted for whoever works to see, a second one ends the process at once."""
+"""Being told to stop: the signal is noted for whoever works to see; a second Ctrl-C ends the process at once."""
 
 import logging
 import signal
@@ -12,11 +12,14 @@ _logger = logging.getLogger("radseg.training")
 class StopRequest:
     """Notes SIGTERM and Ctrl-C while it is entered, so that work in hand can be put into order.
 
+    A second Ctrl-C ends the process at once. A second SIGTERM doesn't: systemd and Slurm send it to all processes, and
+    torchrun and an experiment hand theirs on to the training, which has it twice then.
+
     A signal that is ignored, as Ctrl-C is in the background of a shell, stays ignored. Outside the main thread, where
     signals can't be handled, nothing is noted.
 
     Attributes:
-        number: of the signal that came, 0 as long as none did.
+        number: of the first signal that came, 0 as long as none did.
     """
 
     def __init__(self) -> None:
@@ -36,9 +39,9 @@ class StopRequest:
         self._put_back()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.number = number
-        for one in self._before:
-            signal.signal(one, signal.SIG_DFL)
+        self.number = self.number or number
+        if number == signal.SIGINT:
+            signal.signal(number, signal.SIG_DFL)
 
     def _put_back(self) -> None:
         for number, handler in self._before.items():

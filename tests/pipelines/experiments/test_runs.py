@@ -262,3 +262,38 @@ def test_ctrl_c_has_the_run_end_in_order(program: Callable[[str], None], tmp_pat
         signal.signal(signal.SIGINT, handler)
     assert saved.exists()
     assert read_run(job.place) is None
+
+
+def test_a_sigterm_that_reaches_the_experiment_and_its_run_leaves_the_place_in_the_epoch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As systemd and Slurm send it: the run has its own and the one that the experiment hands on."""
+    code = (
+        "import os, signal\n"
+        "from radseg.pipelines.experiments import child\n"
+        "from radseg.pipelines.handlers import StepLoss\n"
+        "came, noted = os.pipe()\n"
+        "os.set_blocking(noted, False)\n"
+        "share = StepLoss._share\n"
+        "def then_both(self, engine):\n"
+        "    share(self, engine)\n"
+        "    if engine.state.iteration == 2:\n"
+        "        signal.set_wakeup_fd(noted)\n"
+        f"        for process in (os.getpid(), {os.getpid()}):\n"
+        "            os.kill(process, signal.SIGTERM)\n"
+        "            os.read(came, 1)\n"
+        "        signal.set_wakeup_fd(-1)\n"
+        "StepLoss._share = then_both\n"
+        "child.main()\n"
+    )
+    monkeypatch.setattr(child, "_PROGRAM", (sys.executable, "-P", "-c", code))
+    job = job_in(tmp_path, train={**TRAINING, "batch_size": 1})
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_in_child(job)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    saved = torch.load(job.place / "last.pt", weights_only=True)
+    assert (saved["epoch"], saved["position"]["steps"]) == (0, 2)
+    assert read_run(job.place) is None
