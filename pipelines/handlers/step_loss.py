@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.training.distributed import gathered, total
+from radseg.pipelines.training.joint_loss import joint_parts
 from radseg.pipelines.training.shard_sampler import ShardSampler
 
 
@@ -22,9 +23,10 @@ class StepLoss:
 
     .. math:: L_b' = \frac{A R\, n_b}{N} L_b
 
-    so that the step is that of one batch of :math:`N` items, for losses that are a mean over items. The loss that
-    other handlers see is the mean over the processes' batches. Gradients are exchanged once a step. A loss that isn't
-    finite ends the training with the names of the batch's images (`EpochDataset.name_of`).
+    so that the step is that of one batch of :math:`N` items, for losses that are a mean over items and, as long as
+    :math:`A` is 1, for those that `joint_loss` gives. The loss that other handlers see is the mean over the processes'
+    batches. Gradients are exchanged once a step. A loss that isn't finite ends the training with the names of the
+    batch's images (`EpochDataset.name_of`).
 
     Args:
         loader: of the training batches, with a `ShardSampler`.
@@ -39,12 +41,18 @@ class StepLoss:
     def attach(self, engine: Engine) -> None:
         """Follows the trainer `engine`; attach it before handlers that look at the loss."""
         engine.add_event_handler(Events.ITERATION_STARTED, self._exchange_at_the_end)
+        engine.add_event_handler(Events.ITERATION_STARTED, self._say_whether_items_count)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self._weigh)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._share)
 
     def _exchange_at_the_end(self, engine: Engine) -> None:
         if isinstance(engine.network, DistributedDataParallel):
             engine.network.require_backward_grad_sync = ends_a_step(engine)  # what its `no_sync()` sets
+
+    def _say_whether_items_count(self, engine: Engine) -> None:
+        mine = self.sampler.counts(_position(engine))[self.sampler.rank]
+        for part in joint_parts(getattr(engine, "segmentation_loss", engine.loss_function)):
+            part.counts = mine > 0
 
     def _weigh(self, engine: Engine) -> None:
         batches, steps = accumulation(engine), engine.state.epoch_length

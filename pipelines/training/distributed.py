@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed as dist
 from torch.distributed.distributed_c10d import Store
+from torch.distributed.nn.functional import all_reduce
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -120,6 +121,11 @@ def total(values: list[float]) -> list[float]:
     sums = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(sums)
     return [float(value) for value in sums]
+
+
+def summed(values: torch.Tensor) -> torch.Tensor:
+    """Values summed over the processes; each process' own get the gradients of all processes' losses."""
+    return values if world_size() == 1 else all_reduce(values)  # type: ignore[no-untyped-call]
 
 
 def highest(value: int) -> int:

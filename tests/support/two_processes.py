@@ -12,14 +12,17 @@ from torch import multiprocessing
 def scenarios(rank: int) -> dict[str, Any]:
     """What each scenario leaves in the process `rank`."""
     from monai.metrics import DiceMetric
-    from toy_training import Images, toy_training
+    from toy_training import Images, Toy, toy_training, training_of_bundle_s_loss
 
+    import radseg.bundles
     from radseg.pipelines.errors import RadsegError
     from radseg.pipelines.training import distributed
     from radseg.pipelines.training.shard_sampler import ValidationShard
 
     def run(**settings: Any) -> dict[str, Any]:
-        toy = toy_training(**settings)
+        return left_by(toy_training(**settings))
+
+    def left_by(toy: Toy) -> dict[str, Any]:
         return {name: getattr(toy, name) for name in ("losses", "gradients", "parameters", "buffers", "exchanges")}
 
     def refusal(action: Any) -> str:
@@ -42,6 +45,12 @@ def scenarios(rank: int) -> dict[str, Any]:
         "accumulated": run(items=14, batch=2, accumulate=2),
         "batch norm": run(items=9, batch=2, batch_norm=True, dropout=0.3),
         "amp": run(items=9, batch=2, batch_norm=True, amp=True, channels_last=True),
+        **{
+            f"loss of {bundle}": left_by(
+                training_of_bundle_s_loss(bundle, ["train.json", "multi_gpu_train.json"], items=5, batch=2)
+            )
+            for bundle in radseg.bundles.names()
+        },
         "spoilt": refusal(lambda: toy_training(items=8, batch=1, spoilt=6)),
         "dice": float(metric.aggregate()),
         "from the first": distributed.from_first(lambda: rank),

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 from monai.metrics import DiceMetric
-from toy_training import Images, toy_training
+from toy_training import Images, toy_training, training_of_bundle_s_loss
 from two_processes import in_two_processes
 
+import radseg.bundles
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.training import distributed
 
@@ -30,6 +31,18 @@ def test_loss_and_gradients_are_those_of_one_process_with_the_doubled_batch(
         assert len(one["gradients"]) == len(alone.gradients)
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(one["gradients"], alone.gradients, strict=True))
         assert torch.allclose(one["parameters"], alone.parameters, atol=1e-5)
+
+
+@pytest.mark.parametrize("bundle", radseg.bundles.names())
+def test_each_bundle_s_loss_and_gradients_are_those_of_one_process_with_the_doubled_batch(
+    bundle: str, both: Both
+) -> None:
+    """Five items: a full step, then one in which the second process has nothing of its own."""
+    alone = training_of_bundle_s_loss(bundle, ["train.json"], items=5, batch=4)
+    for one in (each[f"loss of {bundle}"] for each in both):
+        assert one["losses"] == pytest.approx(alone.losses, abs=1e-4)
+        assert len(one["gradients"]) == len(alone.gradients) == 4
+        assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(one["gradients"], alone.gradients, strict=True))
 
 
 def test_accumulated_steps_are_those_of_one_big_batch_and_gradients_are_exchanged_once_a_step(both: Both) -> None:
