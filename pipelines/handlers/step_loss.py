@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.training.distributed import gathered, total
+from radseg.pipelines.training.divergence import divergence
 from radseg.pipelines.training.joint_loss import joint_parts
 from radseg.pipelines.training.shard_sampler import ShardSampler
 
@@ -75,15 +76,8 @@ class StepLoss:
 
     def _diverged(self, engine: Engine) -> ConfigError:
         mine = [] if math.isfinite(self._loss) else self.sampler.batch(_position(engine))
-        files = {name for names in gathered([self._name_of(index) for index in mine]) for name in names}
-        return ConfigError(
-            f"the training diverged in epoch {engine.state.epoch} (loss not finite); lower learning_rate, or look at "
-            f"what was in the batch: {', '.join(sorted(files))}"
-        )
-
-    def _name_of(self, index: int) -> str:
-        name_of = getattr(self.sampler.dataset, "name_of", None)
-        return f"item {index}" if name_of is None else str(name_of(index))
+        names = gathered([self.sampler.name_of(item) for item in mine])
+        return divergence(engine.state.epoch, "loss", (name for each in names for name in each))
 
 
 def accumulation(engine: Engine) -> int:

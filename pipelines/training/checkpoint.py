@@ -14,6 +14,7 @@ from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError
 from radseg.pipelines.fingerprint import fingerprint
 from radseg.pipelines.io.store.destination import Destination
 from radseg.pipelines.training.distributed import from_first, gathered, highest, rank, settle, world_size
+from radseg.pipelines.training.divergence import divergence
 from radseg.pipelines.training.random_state import put_random_state, take_random_state
 from radseg.pipelines.training.shard_sampler import ShardSampler
 from radseg.pipelines.training.stop_request import StopRequest
@@ -92,11 +93,8 @@ class Checkpoint:
     def _note_loss(self, engine: Engine) -> None:
         loss = float(engine.state.output[0]["loss"])
         if not math.isfinite(loss):
-            self._diverged(engine)
+            raise _diverged(engine, "loss")
         self.losses.append(loss)
-
-    def _diverged(self, engine: Engine) -> NoReturn:
-        raise ConfigError(f"the training diverged in epoch {engine.state.epoch} (loss not finite); lower learning_rate")
 
     def _stop_in_epoch(self, engine: Engine) -> None:
         sampler, steps = _sampler(engine), (engine.state.iteration - 1) % engine.state.epoch_length + 1
@@ -131,7 +129,8 @@ class Checkpoint:
 
     def _save(self, engine: Engine) -> None:
         if not all(torch.isfinite(value).all() for value in self.network.state_dict().values()):
-            self._diverged(engine)  # the last step may have spoilt what the validation, leaving NaN out, calls perfect
+            # the last step may have spoilt what the validation, leaving NaN out, calls perfect
+            raise _diverged(engine, "weights")
         self._epoch_end = None
         row = self._row(engine)
         self.epochs.append(row)
@@ -318,6 +317,13 @@ def _sampler(trainer: Engine) -> ShardSampler | None:
     """The sampler whose position in an epoch can be saved; a trainer with another can only be resumed between them."""
     sampler = getattr(getattr(trainer, "data_loader", None), "sampler", None)
     return sampler if isinstance(sampler, ShardSampler) else None
+
+
+def _diverged(trainer: Engine, what: str) -> ConfigError:
+    """The end of a training, with the names of what all processes had in their last batches."""
+    sampler, last = _sampler(trainer), (trainer.state.iteration - 1) % trainer.state.epoch_length
+    names = [] if sampler is None else [sampler.name_of(item) for item in sampler.joint_batch(last)]
+    return divergence(trainer.state.epoch, what, names)
 
 
 def _accumulation(trainer: Engine) -> int:

@@ -35,8 +35,7 @@ class ShardSampler(DistributedSampler[Any]):
 
     def items(self) -> list[int]:
         """The items of this process in the epoch that was set, in their order."""
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        return self._shard(torch.randperm(len(self.dataset), generator=generator).tolist())  # type: ignore[arg-type]
+        return self._shard(self._order())
 
     def counts(self, step: int) -> list[int]:
         """How many items of a step of the epoch, from 0, count for each process."""
@@ -47,6 +46,20 @@ class ShardSampler(DistributedSampler[Any]):
     def batch(self, step: int) -> list[int]:
         """The items that this process takes in a step of the epoch, from 0."""
         return self.items()[step * self.batch_size :][: self.batch_size]
+
+    def joint_batch(self, step: int) -> list[int]:
+        """The items that all processes together take in a step of the epoch, from 0."""
+        joint = self.batch_size * self.num_replicas
+        return self._order()[step * joint :][:joint]
+
+    def name_of(self, item: int) -> str:
+        """What the dataset calls an item, see `EpochDataset.name_of`; its number where it has no names."""
+        name_of = getattr(self.dataset, "name_of", None)
+        return f"item {item}" if name_of is None else str(name_of(item))
+
+    def _order(self) -> list[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return list(torch.randperm(len(self.dataset), generator=generator).tolist())  # type: ignore[arg-type]
 
     def _shard(self, order: list[int]) -> list[int]:
         joint = self.batch_size * self.num_replicas

@@ -74,11 +74,32 @@ def test_encoder_weights_start_a_training_and_a_wrong_file_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("bundle", ["lung_ct", "lung_xray", "pelvis_xray"])
-def test_a_training_that_diverges_is_one_line_and_leaves_no_weights(
+IMAGE = {
+    "spine": r"spine\d\d\.nii\.gz",
+    "lung_ct": r"lung\d\d\.nii\.gz \(slice \d+\)",
+    "lung_xray": r"chest\d\d_[ap]+\.png \(slice 0\)",
+    "pelvis_xray": r"pelvis\d\d\.png \(slice 0\)",
+}
+LOOK = "lower learning_rate, or look at what was in the batch"
+
+
+@pytest.mark.parametrize("bundle", IMAGE)
+def test_a_training_that_diverges_is_one_line_with_the_batch_s_images_and_leaves_no_weights(
     bundle: str, short_training: Callable[..., Any], tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"diverged in epoch 1 \(loss not finite\); lower learning_rate"):
+    batch = {} if bundle == "spine" else {"batch_size": 2}  # spine's is 1; several steps, so that a loss is spoilt
+    images = ", ".join([rf"\S*{IMAGE[bundle]}"] * batch.get("batch_size", 1))
+    with pytest.raises(ConfigError, match=rf"diverged in epoch 1 \(loss not finite\); {LOOK}: {images}$"):
+        short_training(bundle, tmp_path / "run", learning_rate=1e30, **batch)
+    assert not list((tmp_path / "run").glob("*.pt*"))
+
+
+@pytest.mark.parametrize(("bundle", "items"), [("lung_xray", 8), ("pelvis_xray", 7)])  # an epoch of one step
+def test_weights_that_the_last_step_spoils_are_one_line_with_its_images_and_arent_kept(
+    bundle: str, items: int, short_training: Callable[..., Any], tmp_path: Path
+) -> None:
+    images = ", ".join([rf"\S*{IMAGE[bundle]}"] * items)
+    with pytest.raises(ConfigError, match=rf"diverged in epoch 1 \(weights not finite\); {LOOK}: {images}$"):
         short_training(bundle, tmp_path / "run", learning_rate=1e30)
     assert not list((tmp_path / "run").glob("*.pt*"))
 

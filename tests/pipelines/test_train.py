@@ -1,6 +1,7 @@
 """An earlier training is never lost, and a folder that can't be written is said at once."""
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -124,20 +125,36 @@ def test_told_to_stop_a_training_says_how_to_go_on_and_goes_on_as_if_it_hadn_t_b
     assert all(torch.equal(networks[0][name], networks[1][name]) for name in networks[0])
 
 
+X_RAY: dict[str, Any] = {"image_size": 64, "batch_size": 4, "progress": False, "tracker": None}
+# of each bundle: small settings, an item of its training set, and what that is called
+SPOILT: dict[str, tuple[dict[str, Any], int, str]] = {
+    "spine": (
+        {"network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], "spacing_mm": [3.0, 3.0, 3.0],
+         "progress": False, "tracker": None}, 2, "spine03.nii.gz",
+    ),
+    "lung_ct": (LUNG, 7, "lung01.nii.gz (slice 7)"),
+    "lung_xray": ({**X_RAY, "network_def#features": 4}, 7, "chest04_ap.png (slice 0)"),
+    "pelvis_xray": ({**X_RAY, "network_def#encoder": "mobilenetv2"}, 6, "pelvis07.png (slice 0)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bundle", SPOILT)
 def test_a_loss_that_is_no_number_names_the_images_and_the_last_good_checkpoint_stays(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    bundle: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    settings, spoilt, name = SPOILT[bundle]
     take = EpochDataset.__getitem__
 
     def spoil(self: EpochDataset, index: int) -> Any:
-        item = take(self, index)
-        if self.epoch == 2 and index == 7:
-            item = {**item, "image": item["image"] * float("nan")}
-        return item
+        items = take(self, index)
+        if self.epoch == 2 and index == spoilt:
+            for item in items if isinstance(items, list) else [items]:
+                item["image"] = item["image"] * float("nan")
+        return items
 
     monkeypatch.setattr(EpochDataset, "__getitem__", spoil)
-    with pytest.raises(ConfigError, match=r"diverged in epoch 2 \(loss not finite\).*lung0\d\.nii\.gz \(slice 7\)"):
-        train("lung_ct", output_dir=tmp_path, max_epochs=3, **LUNG)
+    with pytest.raises(ConfigError, match=rf"diverged in epoch 2 \(loss not finite\).*{re.escape(name)}"):
+        train(bundle, output_dir=tmp_path, max_epochs=3, **settings)
     for file in ("model.pt", "last.pt"):
         saved = torch.load(tmp_path / file, weights_only=True)
         network = saved if file == "model.pt" else saved["network"]

@@ -42,6 +42,7 @@ def test_a_step_takes_what_one_process_with_the_joint_batch_takes(size: tuple[in
         assert all(shard.counts(step) == counts for shard in shards)
         joint = [item for shard in shards for item in shard.batch(step)[: counts[shard.rank]]]
         assert sorted(joint) == sorted(alone.batch(step))
+        assert all(shard.joint_batch(step) == alone.batch(step) for shard in shards)
         assert all(shard.batch(step) for shard in shards)
 
 
