@@ -1,11 +1,14 @@
 """Two processes train as one does with their joint batch, and end with one network. They are real, and talk by gloo."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from monai.metrics import DiceMetric
-from toy_training import Images, toy_training, training_of_bundle_s_loss
+from torch import distributed as dist
+from torch import nn
+from toy_training import Images, Network, toy_training, training_of_bundle_s_loss
 from two_processes import in_two_processes
 
 import radseg.bundles
@@ -112,3 +115,39 @@ def test_of_processes_that_fail_before_they_met_the_first_speaks(monkeypatch: py
         monkeypatch.setenv("RANK", rank)
         with pytest.raises(expected), distributed.one_voice():
             raise ConfigError("a mistake")
+
+
+@pytest.fixture
+def group_of_one() -> Iterator[None]:
+    """What `join` makes, of this process alone."""
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.mark.usefixtures("group_of_one")
+def test_on_a_cpu_batch_norm_stays_what_it_is() -> None:
+    network = Network(batch_norm=True)
+    run = distributed.parallel(network, torch.device("cpu"))
+    assert run.module is network
+    assert type(network[1]) is nn.BatchNorm2d
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.usefixtures("group_of_one")
+def test_on_a_gpu_batch_norm_is_of_all_processes_and_the_optimiser_keeps_its_weights() -> None:
+    device = torch.device("cuda", 0)
+    alone, network = Network(batch_norm=True).to(device), Network(batch_norm=True).to(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.2)
+    run = distributed.parallel(network, device)
+    assert type(network[1]) is nn.SyncBatchNorm
+    images, labels = Images(4).images.to(device), Images(4).labels.to(device)
+    for one in (run, alone):
+        nn.functional.binary_cross_entropy_with_logits(one(images), labels).backward()
+    before = network[1].weight.detach().clone()
+    optimizer.step()
+    near = {"atol": 1e-4, "rtol": 0.0}  # of convolutions that a GPU may compute in TF32
+    torch.testing.assert_close(network[1].weight, before - 0.2 * alone[1].weight.grad, **near)
+    torch.testing.assert_close(network[1].running_var, alone[1].running_var, **near)
