@@ -3,22 +3,29 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from monai.data import MetaTensor
 from numbered_spine import anatomical, cylinders
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from radseg.transforms.vertebrae import FractureVertebra, FractureVertebrad, vertebral_heights
 from radseg.transforms.vertebrae.compression import KINDS, Kind
 from radseg.transforms.vertebrae.hounsfield import MARROW_HU
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_image_and_labels_move_together(kind: Kind) -> None:
+@given(kind=st.sampled_from(KINDS), loss=st.floats(0.0, 0.6))
+@settings(max_examples=8, deadline=None)
+def test_image_and_labels_move_together(kind: Kind, loss: float) -> None:
     spine = cylinders()
     clean = torch.where(spine.tensors[1] > 0, 180.0, 40.0)
-    image, labels = FractureVertebra(103, kind, 0.4)(clean, spine.tensors[1])
-    bone, named = image > 110, labels > 0
-    # they can differ at walls alone, where a spline and the nearest voxel round otherwise
-    assert (bone != named).sum() < 0.005 * named.sum()
+    image, labels = FractureVertebra(103, kind, loss)(clean, spine.tensors[1])
+    bone, named = (one[0].numpy() for one in (image > 110, labels > 0))
+    # they can differ at walls alone, where a spline and the nearest voxel round otherwise: 0.6 % at 0.19, a wedge
+    within_a_voxel = np.ones((3, 3, 3))
+    assert not (binary_erosion(named, within_a_voxel) & ~bone).any()
+    assert not (bone & ~binary_dilation(named, within_a_voxel)).any()
+    assert (bone != named).sum() < 0.01 * named.sum()
 
 
 def test_the_vertebra_gets_its_new_label_and_all_others_keep_theirs() -> None:
