@@ -6,17 +6,17 @@ speed of a large copy. The floor of a window is the longer of the two.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from device_clock import seconds_on
 from measure import run_worker
 from network import network_of
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-SIDES = (1024, 2048, 4096)  # of the matrices
+SIDES = {"cpu": (1024, 2048, 4096), "cuda": (4096, 8192, 16384)}  # of the matrices
 COPIED_BYTES = 1 << 29
 REPEATS = 3
 TYPES = {"exact": torch.float32, "fast": torch.bfloat16}
@@ -47,9 +47,10 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def peak_flop_per_second(dtype: torch.dtype) -> float:
-    """The fastest product of two square matrices of that type."""
-    return max(2 * side**3 / _fastest(_product(side, dtype)) for side in SIDES)
+def peak_flop_per_second(dtype: torch.dtype, device: str = "cpu") -> float:
+    """The fastest product of two square matrices of that type on a device."""
+    sides = SIDES[torch.device(device).type]
+    return max(2 * side**3 / _fastest(_product(side, dtype, device), device) for side in sides)
 
 
 def copy_bytes_per_second() -> float:
@@ -76,19 +77,19 @@ def cost_of_window(network: nn.Module, window: list[int]) -> tuple[int, int]:
     return counter.get_total_flops(), values
 
 
-def _product(side: int, dtype: torch.dtype) -> Callable[[], object]:
-    left, right = torch.rand(side, side).to(dtype), torch.rand(side, side).to(dtype)
-    result = torch.empty(side, side, dtype=dtype)
+def _product(side: int, dtype: torch.dtype, device: str) -> Callable[[], object]:
+    left, right = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+    result = torch.empty(side, side, dtype=dtype, device=device)
     return lambda: torch.mm(left, right, out=result)
 
 
-def _fastest(act: Callable[[], object]) -> float:
+def _fastest(act: Callable[[], object], device: str = "cpu") -> float:
     act()
     seconds = []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = seconds_on(device)
         act()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(seconds_on(device) - start)
     return min(seconds)
 
 

@@ -1,4 +1,4 @@
-"""Windows or slices per second of training: a bundle's train.json against the model zoo's way, on a CPU.
+"""Windows or slices per second of training: a bundle's train.json against the model zoo's way, on a CPU or a GPU.
 
     python benchmarks/training --data ../shared/data
 
@@ -26,9 +26,11 @@ from provenance import memory_gb, provenance
 from training_table import SIDES, tables, write_tables
 
 HERE = Path(__file__).parent
-RESULT = HERE.parent / "results" / "training_cpu.json"
+RESULTS = HERE.parent / "results"
+RESULT = RESULTS / "training_cpu.json"
 CACHE = HERE.parents[1] / "runs" / "bench" / "training"
-PRECISION = {"zoo": "exact", "radseg": "fast"}
+# the zoo's `amp` reaches CUDA only
+PRECISION = {"cpu": {"zoo": "exact", "radseg": "fast"}, "cuda": {"zoo": "fast", "radseg": "fast"}}
 SPARED_GB = 2.0  # of the machine's memory
 
 
@@ -37,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of chest_ct and covid_ct")
     parser.add_argument("--jobs", nargs="+", choices=("spine", "lung_ct"), default=["spine", "lung_ct"])
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N, of both sides")
     parser.add_argument("--steps", type=int, default=10, help="that count, in each run")
     parser.add_argument("--warm-up", type=int, default=2, help="steps before them")
     parser.add_argument("--turns", type=int, default=3, help="runs of each side")
@@ -44,30 +47,40 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--overrides", type=json.loads, default={}, help="of both sides' train.json, as JSON")
     parser.add_argument("--cache", type=Path, default=CACHE, help="where the datasets are kept")
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--output", type=Path, help="results/training_cpu.json or training_cuda.json if not given")
     chosen = parser.parse_args()
+    kind = chosen.device.partition(":")[0]
+    output: Path = chosen.output or RESULTS / f"training_{kind}.json"
     result: dict[str, Any] = provenance(
         HERE.parents[1] / "sample_data/spine/imagesTr/spine01.nii.gz", {}, chosen.threads
     )
-    result["what"] = f"training steps on {chosen.threads} threads, CPU; {chosen.turns} turns of {chosen.steps} steps"
+    turns = f"{chosen.turns} turns of {chosen.steps} steps"
+    result["what"] = f"training steps on {chosen.threads} threads, {chosen.device.upper()}; {turns}"
     result |= {"zoo_workers": chosen.zoo_workers, "overrides": chosen.overrides, "jobs": {}}
     limits = {"threads": chosen.threads, "most_gb": memory_gb() - SPARED_GB}
     for bundle in chosen.jobs:
         dataset, images = make_dataset(bundle, chosen.data, chosen.cache)
-        order = {"bundle": bundle, "dataset": str(dataset), "overrides": chosen.overrides}
+        order = {
+            "bundle": bundle,
+            "dataset": str(dataset),
+            "device": chosen.device,
+            "overrides": chosen.overrides,
+        }
         counts = {"warm_up": chosen.warm_up, "steps": chosen.steps, "workers": chosen.zoo_workers}
         floor = run(str(HERE / "arithmetic.py"), order, **limits)
+        if gpu := floor.pop("gpu"):
+            result["machine"]["gpu"] = gpu
         runs = _take_turns({**order, **counts}, chosen.turns, limits)
         result["jobs"][bundle] = {
             "images": images,
             "floor": floor,
-            "sides": summary(runs, floor["floor_seconds"]),
+            "sides": summary(runs, floor["floor_seconds"], kind),
             "start": _starts(order, limits),
         }
-        chosen.output.parent.mkdir(parents=True, exist_ok=True)
-        chosen.output.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
     sys.stdout.write(f"{tables(result)}\n")
-    if chosen.output == RESULT:
+    if output == RESULT:
         write_tables(result)
 
 
@@ -91,19 +104,22 @@ def _long_epoch(order: Mapping[str, Any]) -> dict[str, Any]:
     return {"repeats": order["warm_up"] + order["steps"] + 1} if order["bundle"] == "spine" else {"max_epochs": 1000}
 
 
-def summary(runs: Mapping[str, Sequence[Mapping[str, Any]]], floor_seconds: Mapping[str, float]) -> dict[str, Any]:
+def summary(
+    runs: Mapping[str, Sequence[Mapping[str, Any]]], floor_seconds: Mapping[str, float], kind: str = "cpu"
+) -> dict[str, Any]:
     """Every run's numbers, their medians, and how the sides compare.
 
     Args:
         runs: answers of each side's runs.
         floor_seconds: of a step, by precision.
+        kind: of the device, cpu or cuda.
     """
     found: dict[str, Any] = {}
     for side, answers in runs.items():
         found[side] = {
             "runs": [dict(answer) for answer in answers],
             "median": {key: median(answer[key] for answer in answers) for key in answers[0]},
-            "floor_seconds": floor_seconds[PRECISION[side]],
+            "floor_seconds": floor_seconds[PRECISION[kind][side]],
         }
         found[side]["times_floor"] = round(found[side]["median"]["step_seconds"] / found[side]["floor_seconds"], 2)
     for one in found.values():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
+from device_clock import seconds_on
 from measure import run_worker
 from steps import StepWatch, samples_of
 
@@ -16,7 +17,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     """Trains for some steps and says how long they took.
 
     Args:
-        order: bundle, dataset, output, warm_up, steps, threads, overrides of train.json.
+        order: bundle, dataset, device, output, warm_up, steps, threads, overrides of train.json.
     """
     import torch
 
@@ -27,7 +28,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     settings = {
         "dataset_dir": order["dataset"],
         "output_dir": order["output"],
-        "device": "cpu",
+        "device": order["device"],
         "progress": False,
         "amp": True,
         **order["overrides"],
@@ -36,9 +37,9 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     workflow.initialize()
     trainer = workflow.parser.get_parsed_content("train#trainer")
     samples = samples_of(workflow.parser)
-    watch = StepWatch(order["warm_up"], order["steps"])
+    watch = StepWatch(order["warm_up"], order["steps"], order["device"])
     watch.attach(trainer)
-    ready_seconds = time.perf_counter() - start
+    ready_seconds = seconds_on(order["device"]) - start
     trainer.run()
     return {**watch.figures(samples), "ready_seconds": round(ready_seconds, 2)}
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1] / "engine"))
+from device_clock import seconds_on
 from ignite.engine import Engine, Events
 
 KIB_PER_MB = 1e6 / 1024
@@ -20,11 +23,13 @@ class StepWatch:
     Args:
         warm_up: steps that don't count, in which worker processes start and kernels are made.
         steps: steps that count.
+        device: of the trainer; a step ends when it has done all that the step gave it.
     """
 
-    def __init__(self, warm_up: int, steps: int) -> None:
+    def __init__(self, warm_up: int, steps: int, device: str = "cpu") -> None:
         self.warm_up = warm_up
         self.steps = steps
+        self.device = device
         self.waited: list[float] = []
         self.whole: list[float] = []
         self.losses: list[float] = []
@@ -44,7 +49,7 @@ class StepWatch:
         self._begun = time.perf_counter()
 
     def _end(self, trainer: Engine) -> None:
-        now = time.perf_counter()
+        now = seconds_on(self.device)
         self.losses.append(float(trainer.state.output[0]["loss"]))
         self.waited.append(self._begun - self._asked)
         self.whole.append(now - self._asked)

@@ -17,9 +17,10 @@ COLUMNS = ("× zoo", "step s", "waiting s", "waiting", "floor s", "× floor", "G
 def tables(result: Mapping[str, Any]) -> str:
     """Markdown: what it was measured on, a table for each bundle, and how soon a training starts."""
     machine = result["machine"]
-    head = (
-        f"{result['what']}; {machine['cpu']}, {machine['memory_gb']} GB; {result['date']}, commit {result['commit']}."
+    computer = ", ".join(
+        [machine["cpu"], f"{machine['memory_gb']} GB", *([machine["gpu"]] if "gpu" in machine else [])]
     )
+    head = f"{result['what']}; {computer}; {result['date']}, commit {result['commit']}."
     parts = [head]
     for bundle, job in result["jobs"].items():
         rows = [[SIDES[side], *_cells(found)] for side, found in job["sides"].items()]

@@ -33,6 +33,7 @@ from monai.transforms import (
 from monai.utils import set_determinism
 
 sys.path.append(str(Path(__file__).parents[1] / "engine"))
+from device_clock import seconds_on
 from measure import run_worker
 from steps import StepWatch, samples_of
 
@@ -47,11 +48,11 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     """Trains for some steps and says how long they took.
 
     Args:
-        order: bundle, dataset, output, warm_up, steps, threads, overrides of train.json, workers of the loader.
+        order: bundle, dataset, device, output, warm_up, steps, threads, overrides of train.json, workers of the loader.
     """
     torch.set_num_threads(order["threads"])
     start = time.perf_counter()
-    settings = {"dataset_dir": order["dataset"], "device": "cpu", "amp": False, **order["overrides"]}
+    settings = {"dataset_dir": order["dataset"], "device": order["device"], "amp": False, **order["overrides"]}
     parser = load_workflow(order["bundle"], "train", settings).parser
     set_determinism(seed=0)
     network = parser.get_parsed_content("network")
@@ -59,7 +60,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there is no CUDA for `amp`
         trainer = SupervisedTrainer(
-            device=torch.device("cpu"),
+            device=torch.device(order["device"]),
             max_epochs=order["warm_up"] + order["steps"],
             train_data_loader=loader,
             network=network,
@@ -68,9 +69,9 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
             inferer=SimpleInferer(),
             amp=True,
         )
-        watch = StepWatch(order["warm_up"], order["steps"])
+        watch = StepWatch(order["warm_up"], order["steps"], order["device"])
         watch.attach(trainer)
-        ready_seconds = time.perf_counter() - start
+        ready_seconds = seconds_on(order["device"]) - start
         trainer.run()
     return {**watch.figures(samples_of(parser)), "ready_seconds": round(ready_seconds, 2)}
 

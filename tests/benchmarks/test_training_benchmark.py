@@ -42,6 +42,7 @@ def order(request, part, tmp_path):
     return {
         "bundle": request.param,
         "dataset": str(dataset),
+        "device": "cpu",
         "output": str(tmp_path / "run"),
         "warm_up": 1,
         "steps": 2,
@@ -79,6 +80,43 @@ def test_each_side_times_its_steps_and_learns(part, order):
         assert found["samples_per_second"] > 0
         assert 0 <= found["waiting_share"] < 1
         assert np.isfinite(found["loss_last"])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@loads_with_monai
+@pytest.mark.filterwarnings("ignore:Got empty candidates")
+def test_each_side_times_its_steps_on_a_gpu_which_is_named(part, order):
+    order = {**order, "device": "cuda"}
+    for side in ("zoo_side", "radseg_side"):
+        assert part(side).work(order)["samples_per_second"] > 0
+    assert part("arithmetic").work(order)["gpu"] == torch.cuda.get_device_name()
+
+
+@pytest.mark.parametrize("side", ["zoo_side", "radseg_side", "arithmetic"])
+def test_the_device_reaches_what_is_measured(part, order, side, monkeypatch):
+    asked = []
+
+    def load(bundle, verb, settings):
+        asked.append(settings["device"])
+        raise StopIteration
+
+    monkeypatch.setattr("radseg.pipelines.bundle_loader.load_workflow", load)
+    monkeypatch.setattr(part(side), "load_workflow", load, raising=False)
+    with pytest.raises(StopIteration):
+        part(side).work({**order, "device": "cuda:3"})
+    assert asked == ["cuda:3"]
+
+
+def test_a_step_ends_when_the_gpu_is_through_with_it(part, monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    for device, times in (("cpu", 0), ("cuda:1", 3)):
+        watch = part("steps").StepWatch(1, 2, device)
+        trainer = Engine(lambda engine, batch: [{"loss": 0.0}])
+        watch.attach(trainer)
+        trainer.run(range(9))
+        assert waited == [device] * times
 
 
 def test_a_training_set_is_ready_with_and_without_a_cache(part, order, tmp_path):
@@ -125,15 +163,15 @@ def test_the_floor_counts_both_ways_through_the_network(part, monkeypatch):
         get_parsed_content=content.__getitem__, get=lambda key, default=None: settings.get(key, default)
     )
     monkeypatch.setattr(arithmetic, "load_workflow", lambda *_: SimpleNamespace(parser=parser))
-    monkeypatch.setattr(arithmetic, "peak_flop_per_second", lambda dtype: 1e6)
-    found = arithmetic.work({"bundle": "lung_ct", "dataset": "", "overrides": {}, "threads": 1})
+    monkeypatch.setattr(arithmetic, "peak_flop_per_second", lambda dtype, device: 1e6)
+    found = arithmetic.work({"bundle": "lung_ct", "dataset": "", "device": "cpu", "overrides": {}, "threads": 1})
     forward = 2 * 9 * 4 * 16 * 16
     # the image itself needs no gradient, the weights do
     assert found["floor_seconds"]["exact"] == pytest.approx(8 * 2 * forward / 1e6, rel=1e-3)
 
 
-def _result(part):
-    answer = {
+def _answer():
+    return {
         "samples_per_second": 2.0,
         "step_seconds": 1.0,
         "waiting_seconds": 0.1,
@@ -143,6 +181,10 @@ def _result(part):
         "workers_mb": 100,
         "peak_mb": 2000,
     }
+
+
+def _result(part):
+    answer = _answer()
     runs = {"zoo": [answer] * 3, "radseg": [{**answer, "samples_per_second": rate} for rate in (4.0, 5.0, 9.0)]}
     return _main(part).summary(runs, {"exact": 0.5, "fast": 0.25})
 
@@ -160,6 +202,32 @@ def test_medians_are_compared(part):
     assert sides["zoo"]["times_zoo"] == 1.0
     assert sides["radseg"]["times_zoo"] == 2.5
     assert sides["radseg"]["times_floor"] == 4.0
+
+
+def test_a_result_of_a_gpu_names_it_and_leaves_the_cpu_s_alone(part, monkeypatch, tmp_path, capsys):
+    main = _main(part)
+    ordered = []
+
+    def run(worker, order, **limits):
+        ordered.append((Path(worker).stem, order["device"]))
+        return {
+            "arithmetic": {"gpu": "some GPU", "floor_seconds": {"exact": 0.5, "fast": 0.25}},
+            "start": {"ready_seconds": 1.0},
+        }.get(Path(worker).stem, _answer())
+
+    monkeypatch.setattr(main, "run", run)
+    monkeypatch.setattr(main, "RESULTS", tmp_path)
+    monkeypatch.setattr(main, "write_tables", lambda result: pytest.fail("the README's tables are the CPU's"))
+    given = ["--device", "cuda:1", "--jobs", "spine", "--turns", "1", "--data", str(tmp_path / "nowhere")]
+    monkeypatch.setattr("sys.argv", ["training", *given, "--cache", str(tmp_path / "cache")])
+    main.main()
+    result = json.loads((tmp_path / "training_cuda.json").read_text())
+    assert result["machine"]["gpu"] == "some GPU"
+    assert "CUDA:1" in result["what"]
+    # amp halves the zoo's floor there
+    assert {side["floor_seconds"] for side in result["jobs"]["spine"]["sides"].values()} == {0.25}
+    assert {device for worker, device in ordered if worker != "start"} == {"cuda:1"}
+    assert "some GPU" in capsys.readouterr().out
 
 
 def test_the_tables_replace_only_what_lies_between_their_markers(part, tmp_path):
