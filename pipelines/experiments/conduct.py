@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json, top_key
 from radseg.pipelines.console import console
 from radseg.pipelines.datalist import sample_data
+from radseg.pipelines.engine import pick_device
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.experiments.child import run_in_child
 from radseg.pipelines.experiments.folds import Folds, write_folds
@@ -25,8 +25,8 @@ from radseg.pipelines.experiments.identity import (
     weights_of,
     write_identity,
 )
-from radseg.pipelines.experiments.machine import commit, describe_machine
 from radseg.pipelines.experiments.model_card import markdown
+from radseg.pipelines.experiments.origins import last_of
 from radseg.pipelines.experiments.page import write_page
 from radseg.pipelines.experiments.plan import Plan, overrides_for, read_plan, slug
 from radseg.pipelines.experiments.results import Dataset, Results, Variant, write_results
@@ -108,13 +108,14 @@ def conduct(
         variants: names of those to run, the baseline always among them; all when not given.
 
     Raises:
-        ConfigError: a plan, option, variant or override can't be used, or the folder holds another experiment.
+        ConfigError: a plan, option, device, variant or override can't be used, or the folder holds another experiment.
         InputError: the datalist can't be used, or has too few patients.
     """
     root = find_bundle(bundle, options.trust_config)
     plan = read_plan(bundle, kind, options.trust_config)
     chosen = plan if variants is None else plan.only(variants)
     _check_overrides(root, chosen, options, overrides)
+    pick_device(options.device)
     dataset_dir = absolute(sample_data(root.name) if options.dataset_dir is None else options.dataset_dir)
     datalist = child(dataset_dir, "datalist.json") if options.datalist is None else options.datalist
     name = kind.replace("_", "-")
@@ -234,13 +235,15 @@ def _gathered(experiment: _Experiment) -> Results:
             parameters = next((one.parameters for one in records if one.parameters is not None), None)
             variants.append(Variant(name, overrides, parameters, tuple(record.run for record in records)))
     rows = (row for variant in variants for run in variant.runs for row in run.rows)
+    last = last_of([run for variant in variants for run in variant.runs])
+    origin = last.origins[-1] if last is not None and last.origins else None
     return Results(
         experiment=experiment.kind,
         bundle=experiment.root.name,
         version=read_json(configs(experiment.root) / "metadata.json")["version"],
-        commit=commit(),
-        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        machine=describe_machine(options.device),
+        commit=None if origin is None else origin.commit,
+        date=None if last is None else last.ended,
+        machine=None if origin is None else origin.machine,
         dataset=Dataset(
             sha256=experiment.dataset_sha256,
             cases=folds.cases,

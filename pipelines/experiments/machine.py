@@ -9,7 +9,7 @@ import torch
 
 import radseg.pipelines
 from radseg.pipelines.engine import pick_device
-from radseg.pipelines.experiments.results import Machine
+from radseg.pipelines.experiments.results import Machine, Origin
 
 
 def describe_machine(device: str = "auto") -> Machine:
@@ -26,6 +26,15 @@ def describe_machine(device: str = "auto") -> Machine:
         memory_gb=round(pages / 1e9, 1),
         device=torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else "CPU",
     )
+
+
+def origin_here(device: str = "auto") -> Origin:
+    """This checkout's commit and this machine with the device that `device` means on it.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    return Origin(commit(), describe_machine(device))
 
 
 def commit() -> str | None:

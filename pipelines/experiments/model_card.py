@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from radseg.pipelines.experiments.on_what import said_on
+from radseg.pipelines.experiments.origins import mixed
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.scored_items import patients_of
 from radseg.pipelines.experiments.scores import comparisons
@@ -30,6 +31,7 @@ def markdown(results: Results, output_dir: Path | None = None) -> str:
         )
     if data.simulated:
         warnings.append("**Simulated: tested cases are simulated; these are not scores of patients.**\n")
+    warnings += [f"**{_text(said)}**\n" for said in mixed(results.runs)]
     if len(results.variants) == 1:
         tables = fold_tables(results, results.variants[0])
     else:

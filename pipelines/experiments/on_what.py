@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from radseg.pipelines.experiments.cells import counted, seconds
+from radseg.pipelines.experiments.origins import commits, devices, machines
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.tables import Table
 
 
 def on_what(results: Results) -> Table:
     """What our numbers and the paper's were each measured on."""
-    machine, data, paper = results.machine, results.dataset, results.paper
-    runs = [run for variant in results.variants for run in variant.runs]
+    data, paper, runs = results.dataset, results.paper, results.runs
     trained = sum(run.seconds.get("train", 0.0) for run in runs)
     evaluated = sum(run.seconds.get("evaluate", 0.0) for run in runs)
     said = "not stated"
@@ -20,11 +20,7 @@ def on_what(results: Results) -> Table:
         ("Data set's sha256", data.sha256, said),
         ("Simulated", "yes, at least in part" if data.simulated else "no", _text(paper, "simulated", said)),
         ("Split", data.said or f"{data.folds} folds by {data.by}", _text(paper, "split", said)),
-        (
-            "Machine",
-            f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:.0f} GB memory; trained on {machine.device}",
-            _text(paper, "machine", said),
-        ),
+        ("Machine", machines(runs), _text(paper, "machine", said)),
         (
             "Time",
             f"{seconds(trained)} training, {seconds(evaluated)} evaluation, {counted(len(runs), 'run')}",
@@ -41,13 +37,12 @@ def on_what(results: Results) -> Table:
 
 def said_on(results: Results) -> str:
     """In a sentence or two, for every table: what the numbers in it were measured on."""
-    data, machine = results.dataset, results.machine
-    runs = [run for variant in results.variants for run in variant.runs]
-    spent = seconds(sum(sum(run.seconds.values()) for run in runs))
+    data = results.dataset
+    spent = seconds(sum(sum(run.seconds.values()) for run in results.runs))
     ours = (
         f"Ours on {_data(results)}{', simulated' if data.simulated else ''} "
         f"(sha256 {data.sha256[:12]}), by {data.by}{', with a leak' if data.leak else ''}; "
-        f"{machine.device}, {machine.cpu}, {spent}."
+        f"{devices(results.runs)}, {spent}."
     )
     if results.paper is None:
         return ours
@@ -61,8 +56,8 @@ def _data(results: Results) -> str:
 
 
 def _source(results: Results) -> str:
-    commit = f", commit {results.commit}" if results.commit else ", not from a checkout"
-    return f"radseg bundle {results.bundle} {results.version}{commit}; {results.date}; seed {results.seed}"
+    ended = f"last run ended {results.date}" if results.date else "end of the last run not recorded"
+    return f"radseg bundle {results.bundle} {results.version}, {commits(results.runs)}; {ended}; seed {results.seed}"
 
 
 def _overrides(overrides: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from string import Template
 from radseg.pipelines.experiments import figures
 from radseg.pipelines.experiments.cells import NAMES, mean_sd, seconds, title_of
 from radseg.pipelines.experiments.on_what import on_what, said_on
+from radseg.pipelines.experiments.origins import mixed
 from radseg.pipelines.experiments.page_template import PAGE, STYLE
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.scored_items import patients_of
@@ -104,6 +105,8 @@ def _warnings(results: Results) -> Iterator[str]:
         )
     if data.simulated:
         yield '<p class="warned">Simulated: tested cases are simulated; these are not scores of patients.</p>\n'
+    for said in mixed(results.runs):
+        yield f'<p class="warned">{html.escape(said)}</p>\n'
     failed = len(results.failed)
     if failed:
         yield f'<p class="failed">{failed} run{"s" if failed > 1 else ""} failed: <a href="#cost">see why</a>.</p>\n'

@@ -29,6 +29,19 @@ class Machine:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a run was computed with: the commit of the checkout, None without one, and the machine."""
+
+    commit: str | None
+    machine: Machine
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Origin:
+        """What `dataclasses.asdict` wrote."""
+        return cls(content["commit"], Machine(**content["machine"]))
+
+
+@dataclass(frozen=True)
 class Dataset:
     """What an experiment was trained and tested on.
 
@@ -84,6 +97,9 @@ class Run:
         history: a row an epoch with "epoch", "loss" and the validation's metrics.
         rows: scores.
         notes: what to know when reading the scores, a sentence each.
+        origins: commits and machines that it was computed with, several if it was gone on with elsewhere; empty of a
+            run that doesn't say.
+        ended: when, ISO 8601 with time zone; None of a run that doesn't say.
     """
 
     fold: int
@@ -98,6 +114,8 @@ class Run:
     history: tuple[Mapping[str, float | None], ...] = ()
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    ended: str | None = None
 
     @property
     def done(self) -> bool:
@@ -108,7 +126,13 @@ class Run:
     def from_json(cls, content: Mapping[str, Any]) -> Run:
         """The run that `dataclasses.asdict` wrote."""
         rows = tuple(Row(**row) for row in content["rows"])
-        sequences = {"history": tuple(content["history"]), "rows": rows, "notes": tuple(content.get("notes", ()))}
+        origins = tuple(Origin.from_json(one) for one in content.get("origins", ()))
+        sequences = {
+            "history": tuple(content["history"]),
+            "rows": rows,
+            "notes": tuple(content.get("notes", ())),
+            "origins": origins,
+        }
         return cls(**{**content, **sequences})
 
 
@@ -130,9 +154,9 @@ class Results:
         experiment: `cross-validate`, `ablate` or `compare`.
         bundle: its name.
         version: the bundle's.
-        commit: of the checkout that ran it, None without one.
-        date: when the last run ended, ISO 8601 with time zone.
-        machine: that it ran on.
+        commit: of the run that ended last; None without a checkout or if no run says. `origins` has those of all.
+        date: when the last run ended, ISO 8601 with time zone; None if no run says.
+        machine: of the run that ended last; None if no run says.
         dataset: that it ran on.
         seed: of folds and training.
         overrides: config keys changed for all variants, paths left out.
@@ -146,8 +170,8 @@ class Results:
     bundle: str
     version: str
     commit: str | None
-    date: str
-    machine: Machine
+    date: str | None
+    machine: Machine | None
     dataset: Dataset
     seed: int
     overrides: Mapping[str, Any]
@@ -157,13 +181,23 @@ class Results:
     variants: tuple[Variant, ...]
 
     @property
+    def runs(self) -> tuple[Run, ...]:
+        """All that ended, variant by variant."""
+        return tuple(run for variant in self.variants for run in variant.runs)
+
+    @property
     def failed(self) -> tuple[Run, ...]:
         """The runs that failed."""
-        return tuple(run for variant in self.variants for run in variant.runs if not run.done)
+        return tuple(run for run in self.runs if not run.done)
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The commits and machines of all runs, each pair once."""
+        return tuple(dict.fromkeys(origin for run in self.runs for origin in run.origins))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; numbers that aren't finite become None."""
-        plain: dict[str, Any] = finite(asdict(self))
+        """Plain values, `origins` among them; numbers that aren't finite become None."""
+        plain: dict[str, Any] = finite({**asdict(self), "origins": [asdict(one) for one in self.origins]})
         return plain
 
     @classmethod
@@ -179,12 +213,13 @@ class Results:
                 for variant in content["variants"]
             )
             parts = {
-                "machine": Machine(**content["machine"]),
+                "machine": None if content["machine"] is None else Machine(**content["machine"]),
                 "dataset": Dataset(**content["dataset"]),
                 "labels": tuple(content["labels"]),
                 "variants": variants,
             }
-            return cls(**{**content, **parts})
+            told = {name: value for name, value in content.items() if name != "origins"}  # which the runs have
+            return cls(**{**told, **parts})
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(f"these aren't the results of an experiment ({error}); run it again") from error
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
-import resource
-import sys
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,8 @@ import torch
 from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.errors import ConfigError, WeightsError, one_line
 from radseg.pipelines.evaluate import evaluate
+from radseg.pipelines.experiments.machine import origin_here
+from radseg.pipelines.experiments.progress import Progress
 from radseg.pipelines.experiments.results import Row, Run, finite
 from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.train import train
@@ -27,7 +26,6 @@ _logger = logging.getLogger("radseg.experiments")
 
 DONE = "run.json"
 FAILED = "failed.json"
-_PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,10 @@ def run(job: Job) -> Record:
         (job.place / FAILED).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"{job.place}: can't be written ({error.strerror}); choose another --output") from error
-    progress = _Progress(job.place)
+    progress = Progress(job.place)
     try:
+        goes_on = progress.trained or (job.place / "last.pt").is_file()
+        progress.note_start(origin_here(str(job.train.get("device", "auto"))), goes_on)
         if not progress.trained:
             with progress.timed("train"):
                 _train(job)
@@ -114,7 +114,7 @@ def fail(job: Job, reason: str) -> Record:
     Raises:
         ConfigError: the folder can't be written.
     """
-    ended = _ended(job, _Progress(job.place), status="failed", error=reason)
+    ended = _ended(job, Progress(job.place), status="failed", error=reason)
     _write(job.place / FAILED, ended)
     return ended
 
@@ -180,7 +180,7 @@ def _best_epoch(folder: Path) -> int:
     return int(saved["best_metric_epoch"])
 
 
-def _ended(job: Job, progress: _Progress, **outcome: Any) -> Record:
+def _ended(job: Job, progress: Progress, **outcome: Any) -> Record:
     epochs: list[dict[str, float]] = []
     file = job.place / "history.json"
     if file.is_file():
@@ -194,6 +194,8 @@ def _ended(job: Job, progress: _Progress, **outcome: Any) -> Record:
         peak_memory_bytes=progress.peak_memory_bytes,
         peak_gpu_memory_bytes=progress.peak_gpu_memory_bytes,
         history=tuple(finite(epochs)),
+        origins=progress.origins,
+        ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **outcome,
     )
     return Record(ran, progress.parameters)
@@ -205,53 +207,3 @@ def _write(file: Path, record: Record) -> None:
         write_whole(file, [json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"])
     except OSError as error:
         raise ConfigError(f"{file}: can't be written ({error.strerror}); free space and run again") from error
-
-
-class _Progress:
-    """What a run spent so far, kept in its folder across restarts; a process that is killed leaves no trace in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / _PROGRESS
-        try:
-            held = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # a first run; seconds aren't worth an error
-            held = {}
-        self.trained: bool = held.get("trained", False)
-        self.parameters: int | None = held.get("parameters")
-        self.best_epoch: int | None = held.get("best_epoch")
-        self.seconds: dict[str, float] = held.get("seconds", {})
-        self.peak_memory_bytes: int | None = held.get("peak_memory_bytes")
-        self.peak_gpu_memory_bytes: int | None = held.get("peak_gpu_memory_bytes")
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Adds the time of a stage, however it ends."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.monotonic() - began, 3)
-            self.peak_memory_bytes = max(self.peak_memory_bytes or 0, _peak_memory_bytes())
-            if torch.cuda.is_available():
-                peak = max(self.peak_gpu_memory_bytes or 0, torch.cuda.max_memory_allocated())
-                self.peak_gpu_memory_bytes = peak or None
-            self._save()
-
-    def note_training(self, parameters: int | None, best_epoch: int) -> None:
-        """The training ended."""
-        self.trained, self.parameters, self.best_epoch = True, parameters, best_epoch
-        self._save()
-
-    def _save(self) -> None:
-        held = {name: value for name, value in vars(self).items() if not name.startswith("_")}
-        write_whole(self._file, [json.dumps(held, indent=1) + "\n"])
-
-
-def _peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # getrusage would count what a parent held before this process' program began
-        peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(peak.split()[1]) * 1024
-    peak_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak_rss if sys.platform == "darwin" else peak_rss * 1024

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ from radseg.pipelines.experiments.identity import (
     recorded,
     write_identity,
 )
-from radseg.pipelines.experiments.machine import commit, describe_machine
+from radseg.pipelines.experiments.machine import origin_here
+from radseg.pipelines.experiments.origins import last_of
+from radseg.pipelines.experiments.results import Origin
 from radseg.pipelines.experiments.search_results import Search, Searched, Trial, write_search
 from radseg.pipelines.experiments.search_space import SearchSpace, read_search_space
 from radseg.pipelines.io.store.url import is_remote
@@ -84,7 +85,7 @@ def search(
         raise ConfigError(f"{folder}: a search is written to a local folder; choose one with --output")
     folder = Path(folder).absolute()
     space = read_search_space(bundle, trust_config).without(overrides)
-    blank = _blank(str(bundle), root, trust_config, space, overrides, folder)
+    blank, origin = _blank(str(bundle), root, trust_config, space, overrides, folder)
     settings = {
         "experiment": "search",
         "bundle": root.name,
@@ -108,7 +109,7 @@ def search(
                 def train_with(**options: Any) -> Any:
                     return run(bundle, trust_config=trust_config, **{**overrides, **options})
 
-                run_trial(study, trial, space, values, folder / trial_folder(len(found.trials)), train_with)
+                run_trial(study, trial, space, values, folder / trial_folder(len(found.trials)), train_with, origin)
                 found = _found(blank, space, trials_of(study))
                 write_search(found, folder)
                 if overrides.get("progress", True):
@@ -132,20 +133,20 @@ def _check_numbers(**numbers: tuple[int, int]) -> None:
 
 def _blank(
     bundle: str, root: Path, trust_config: bool, space: SearchSpace, overrides: Mapping[str, Any], folder: Path
-) -> Search:
-    """The search before its first trial; whatever is wrong with plan, overrides or data is said here."""
+) -> tuple[Search, Origin]:
+    """The search before its first trial, and where it runs; what is wrong with plan, overrides or data is said here."""
     examples = space.overrides({one.name: one.example for one in space.parameters})
     changes = {**overrides, **examples, "output_dir": str(folder)}
     parser = load_workflow(bundle, "train", changes, trust_config).parser
     datalist, dataset_dir = (parser.get_parsed_content(key) for key in ("datalist", "dataset_dir"))
     fold = parser.config.get("fold")
     training, validation = (read_datalist(datalist, dataset_dir, split, fold) for split in ("training", "validation"))
-    return Search(
+    blank = Search(
         bundle=bundle,
         version=str(read_json(configs(root) / "metadata.json")["version"]),
-        commit=commit(),
-        date=_now(),
-        machine=describe_machine(str(parser.get_parsed_content("device"))),
+        commit=None,
+        date=None,
+        machine=None,
         dataset=Searched(
             sha256=dataset_sha256(datalist, dataset_dir),
             training=len(training),
@@ -161,6 +162,7 @@ def _blank(
         best=None,
         best_overrides={},
     )
+    return blank, origin_here(str(parser.get_parsed_content("device")))
 
 
 def _found(blank: Search, space: SearchSpace, trials: tuple[Trial, ...]) -> Search:
@@ -168,17 +170,17 @@ def _found(blank: Search, space: SearchSpace, trials: tuple[Trial, ...]) -> Sear
     done = [(one.value, -one.number, one) for one in trials if one.status == "done" and one.value is not None]
     sign = 1 if space.direction == "maximize" else -1
     best = max(done, key=lambda entry: (sign * entry[0], entry[1]))[2] if done else None
+    last = last_of(trials)
+    origin = last.origins[-1] if last is not None and last.origins else None
     return replace(
         blank,
-        date=_now(),
+        commit=None if origin is None else origin.commit,
+        date=None if last is None else last.ended,
+        machine=None if origin is None else origin.machine,
         trials=trials,
         best=best,
         best_overrides={} if best is None else space.overrides(best.values),
     )
-
-
-def _now() -> str:
-    return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
 
 
 def _line(found: Search, trials: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from radseg.pipelines.bundle_loader import RUN_KEYS, top_key
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.experiments.results import Machine, finite
+from radseg.pipelines.experiments.results import Machine, Origin, finite
 from radseg.pipelines.overrides import parse
 from radseg.pipelines.report.atomic import write_whole
 
@@ -30,9 +30,12 @@ class Trial:
         value: the metric in its best epoch, None if it was never measured.
         best_epoch: which epoch that was.
         epochs: that were trained.
-        seconds: wall clock, less what was done before a restart.
+        seconds: wall clock, restarts included but for what was killed.
         folder: below the search's.
         error: why it failed, in a line.
+        origins: commits and machines that it was computed with, several if it was gone on with elsewhere; empty of a
+            trial that doesn't say.
+        ended: when, ISO 8601 with time zone; None of a trial that doesn't say.
     """
 
     number: int
@@ -44,6 +47,8 @@ class Trial:
     seconds: float
     folder: str
     error: str | None = None
+    origins: tuple[Origin, ...] = ()
+    ended: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,9 @@ class Search:
     Attributes:
         bundle: its name or folder, as it was given.
         version: the bundle's.
-        commit: of the checkout that ran it, None without one.
-        date: of the last trial's end, ISO 8601 with time zone.
-        machine: that it ran on.
+        commit: of the trial that ended last, None without a checkout or if no trial says.
+        date: of the last trial's end, ISO 8601 with time zone; None if no trial says.
+        machine: of the trial that ended last, None if no trial says.
         dataset: that it ran on.
         metric: validation metric that judged.
         direction: `maximize` or `minimize`.
@@ -87,8 +92,8 @@ class Search:
     bundle: str
     version: str
     commit: str | None
-    date: str
-    machine: Machine
+    date: str | None
+    machine: Machine | None
     dataset: Searched
     metric: str
     direction: str

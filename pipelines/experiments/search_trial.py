@@ -1,9 +1,10 @@
 """One trial of a search: a training that reports every epoch and may be stopped for it, or went wrong."""
 
+import datetime
 import json
 import math
-import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import optuna
 import torch
 
 from radseg.pipelines.errors import ConfigError, one_line
+from radseg.pipelines.experiments.progress import Progress
+from radseg.pipelines.experiments.results import Origin
 from radseg.pipelines.experiments.search_results import Trial
 from radseg.pipelines.experiments.search_space import SearchSpace
 from radseg.pipelines.experiments.search_storage import ended
@@ -31,6 +34,7 @@ def run_trial(
     values: Mapping[str, Any],
     folder: Path,
     train: Callable[..., Any],
+    origin: Origin,
 ) -> None:
     """Trains with `values` and tells the study what came of it; goes on where an interrupted trial was.
 
@@ -41,12 +45,12 @@ def run_trial(
         values: by parameter name.
         folder: of the training.
         train: trains with config overrides and calls `on_epoch` with the row of each epoch's history.
+        origin: the code and machine that it is run with.
 
     Raises:
         UnmeasuredMetricError: the epochs have other validation metrics.
         RadsegError: data or folder can't be used; a ConfigError, as of a loss that isn't finite, is the trial's own.
     """
-    began = time.monotonic()
     measured: dict[int, float] = {}
     epochs = 0
     pruned = False
@@ -72,26 +76,31 @@ def run_trial(
     earlier = _earlier_epochs(folder, values)
     options = {"output_dir": str(folder), "resume": earlier is not None, "overwrite": earlier is None}
     _keep(folder, values)
-    try:
-        for row in earlier or ():
-            note(row)
-        train(**options, **space.overrides(values), on_epoch=note)
-        if not measured:
-            error = f"{space.metric} was never a number"
-    except UnmeasuredMetricError:
-        raise
-    except ConfigError as trouble:
-        error = one_line(trouble)
-    except Exception:
-        if not pruned:
+    progress = Progress(folder, anew=earlier is None)
+    progress.note_start(origin, goes_on=earlier is not None)
+    with progress.timed("train"):
+        try:
+            for row in earlier or ():
+                note(row)
+            train(**options, **space.overrides(values), on_epoch=note)
+            if not measured:
+                error = f"{space.metric} was never a number"
+        except UnmeasuredMetricError:
             raise
+        except ConfigError as trouble:
+            error = one_line(trouble)
+        except Exception:
+            if not pruned:
+                raise
     best = (max if space.direction == "maximize" else min)(measured, key=lambda epoch: measured[epoch], default=None)
     notes = {
         "values": dict(values),
         "best_epoch": best,
         "epochs": epochs,
-        "seconds": time.monotonic() - began,
+        "seconds": progress.seconds["train"],
         "error": error,
+        "origins": [asdict(one) for one in progress.origins],
+        "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     trial.set_user_attr(_NOTES, notes)
     if pruned or error is not None or best is None:
@@ -112,13 +121,15 @@ def trial_folder(number: int) -> str:
 
 
 def _ended(number: int, one: optuna.trial.FrozenTrial) -> Trial:
-    notes = one.user_attrs[_NOTES]
+    notes = dict(one.user_attrs[_NOTES])
+    origins = tuple(Origin.from_json(held) for held in notes.pop("origins", ()))
     done = "done" if one.state == optuna.trial.TrialState.COMPLETE else "pruned"
     return Trial(
         number=number,
         status=done if notes["error"] is None else "failed",
         value=one.intermediate_values.get(notes["best_epoch"]),
         folder=trial_folder(number),
+        origins=origins,
         **notes,
     )
 

@@ -15,6 +15,7 @@ from radseg.pipelines.experiments.cells import (
     signed,
     title_of,
 )
+from radseg.pipelines.experiments.origins import commits, machines
 from radseg.pipelines.experiments.paper import paper_of, published, published_difference, published_metrics
 from radseg.pipelines.experiments.results import Results, Run, Variant
 from radseg.pipelines.experiments.scores import (
@@ -204,8 +205,9 @@ def further_tables(results: Results) -> list[Table]:
 
 
 def cost_table(results: Results) -> Table:
-    """A row a run: how it ended, epochs, seconds, memory."""
+    """A row a run: how it ended, epochs, seconds, memory; its commit and machine where they aren't all the same."""
     rows = []
+    several = len({run.origins for run in results.runs}) > 1
     for variant in results.variants:
         for run in sorted(variant.runs, key=lambda run: run.fold):
             rows.append(
@@ -218,12 +220,14 @@ def cost_table(results: Results) -> Table:
                     seconds(run.seconds.get("evaluate")),
                     memory(run.peak_memory_bytes),
                     memory(run.peak_gpu_memory_bytes),
+                    *([commits([run]), machines([run])] if several else []),
                 )
             )
     head = ("Variant", "Fold") if len(results.variants) > 1 else ("Fold",)
+    where = ("Commit", "Machine") if several else ()
     return Table(
         title="What each run took",
-        heads=(*head, "Status", "Best epoch", "Training", "Evaluation", "Peak memory", "Peak GPU memory"),
+        heads=(*head, "Status", "Best epoch", "Training", "Evaluation", "Peak memory", "Peak GPU memory", *where),
         rows=tuple(rows),
         note="Wall clock; memory of the run's own process. The best epoch is the one that validation chose.",
     )

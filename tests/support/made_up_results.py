@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from radseg.pipelines.experiments.results import Dataset, Machine, Results, Row, Run, Variant
+from radseg.pipelines.experiments.results import Dataset, Machine, Origin, Results, Row, Run, Variant
 
 
 def made_up(
@@ -42,6 +42,8 @@ def made_up(
         case_name: start of each case's name.
     """
     variants = {"full": 0.83} if variants is None else variants
+    origin = Origin("75a294113ad0", Machine("AMD EPYC 9R14", 2, 16.1, "cpu"))
+    ended = "2026-11-21T12:00:00+00:00"
     by_variant = []
     for name, dice in variants.items():
         runs = []
@@ -50,7 +52,8 @@ def made_up(
                 continue
             folder = f"{name.replace(' ', '-')}/fold_{fold}"
             if failed and (name, fold) in failed:
-                runs.append(Run(fold, folder, "failed", failed[name, fold], history=_history(fold, 3, dice)))
+                error, history = failed[name, fold], _history(fold, 3, dice)
+                runs.append(Run(fold, folder, "failed", error, history=history, origins=(origin,), ended=ended))
                 continue
             rows = [
                 Row(
@@ -66,6 +69,7 @@ def made_up(
                     fold=fold, folder=folder, status="done", epochs=30, best_epoch=24 + fold % 5,
                     seconds={"train": 800.0 + 31 * fold, "evaluate": 40.5}, peak_memory_bytes=2_150_000_000,
                     history=_history(fold, 30, dice), rows=tuple(rows),
+                    origins=(origin,), ended=ended,
                 )
             )  # fmt: skip
         by_variant.append(Variant(name, {}, (parameters or {}).get(name, 11_877_134), tuple(runs)))
@@ -75,9 +79,9 @@ def made_up(
         experiment=experiment,
         bundle="lung_ct",
         version="0.1.0",
-        commit="75a294113ad0",
-        date="2026-11-21T12:00:00+00:00",
-        machine=Machine("AMD EPYC 9R14", 2, 16.1, "cpu"),
+        commit=origin.commit,
+        date=ended,
+        machine=origin.machine,
         dataset=Dataset("ab" * 32, folds * cases, folds * 2, simulated, by, folds, leak, said),
         seed=0,
         overrides={"max_epochs": 30},

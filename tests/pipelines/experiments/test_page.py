@@ -14,7 +14,7 @@ from made_up_results import made_up
 from radseg.pipelines.experiments.model_card import markdown
 from radseg.pipelines.experiments.page import write_page
 from radseg.pipelines.experiments.page_template import STYLE
-from radseg.pipelines.experiments.results import Results
+from radseg.pipelines.experiments.results import Machine, Origin, Results
 from radseg.pipelines.experiments.scores import over_folds
 
 FOLDS = {
@@ -178,6 +178,26 @@ def test_a_leak_is_said_in_red_and_simulated_data_too(tmp_path: Path, ablation: 
     _, other = ablation
     assert "Leak" not in other.text
     assert "Simulated: tested cases are simulated; these are not scores of patients." in other.text
+
+
+def test_runs_of_other_commits_and_machines_are_told_apart(tmp_path: Path) -> None:
+    results = made_up({"full": 0.8}, folds=3, cases=2, experiment="cross-validate")
+    (variant,) = results.variants
+    elsewhere = (Origin("0123456789ab", Machine("Xeon", 8, 64.0, "NVIDIA H100")),)
+    runs = [variant.runs[0], replace(variant.runs[1], origins=elsewhere), replace(variant.runs[2], origins=())]
+    mixed = replace(results, variants=(replace(variant, runs=tuple(runs)),))
+    page = page_of(mixed, tmp_path)
+    assert "Runs are of different commits (75a294113ad0: 1 run; 0123456789ab: 1 run)" in page.text
+    assert "Runs are of different machines (AMD EPYC 9R14, 2 cores" in page.text
+    assert "1 of 3 runs don't say with which commit and machine they were made." in page.text
+    first = {row[0]: row[1:] for row in page.tables[0]}
+    assert "commits 75a294113ad0 and 0123456789ab" in first["Source"][0]
+    assert "Xeon, 8 cores, 64 GB memory; trained on NVIDIA H100" in first["Machine"][0]
+    assert "; cpu, AMD EPYC 9R14 and NVIDIA H100, Xeon, " in page.text
+    cost = page.table("Commit")
+    assert [row[-2] for row in cost[1:]] == ["commit 75a294113ad0", "commit 0123456789ab", "commit not recorded"]
+    assert "Runs are of different commits" in markdown(mixed)
+    assert "different" not in page_of(results, tmp_path).text
 
 
 def test_figures_are_inside_and_have_words(ablation: tuple[Results, Page]) -> None:

@@ -12,6 +12,7 @@ from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.experiments.results import (
     Dataset,
     Machine,
+    Origin,
     Results,
     Row,
     Run,
@@ -31,6 +32,8 @@ DONE = Run(
     history=({"epoch": 1, "loss": 0.5, "val_dice": 0.25}, {"epoch": 2, "loss": 0.25, "val_dice": None}),
     rows=(Row("case, one", "lung", {"dice": 0.5, "hd95_mm": None}), Row("b", "lung", {"dice": 1.0, "hd95_mm": 2.5})),
     notes=("something",),
+    origins=(Origin("75a294113ad0", Machine("a processor", 2, 8.0, "CPU")),),
+    ended="2026-01-02T03:04:05+00:00",
 )
 FAILED = Run(fold=1, folder="full/fold_1", status="failed", error="the loss isn't finite")
 RESULTS = Results(
@@ -54,6 +57,8 @@ def test_results_come_back_as_they_were(tmp_path: Path) -> None:
     write_results(RESULTS, tmp_path)
     assert read_results(tmp_path) == RESULTS
     assert RESULTS.failed == (FAILED,)
+    told = json.loads((tmp_path / "results.json").read_text())["origins"]
+    assert [one["commit"] for one in told] == ["75a294113ad0"]
     assert not list(tmp_path.glob("*.part"))
 
 

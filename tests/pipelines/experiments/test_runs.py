@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.experiments import child, runs
+from radseg.pipelines.experiments import child, machine, runs
 from radseg.pipelines.experiments.child import run_in_child
 from radseg.pipelines.experiments.results import Row
 from radseg.pipelines.experiments.runs import Job, fail, notes_on, read_run, run
@@ -115,6 +116,38 @@ def test_a_training_that_was_stopped_is_resumed(verbs: dict[str, list[dict[str, 
     torch.save({"best_metric_epoch": 1}, job.place / "last.pt")
     run(job)
     assert (verbs["train"][0]["resume"], verbs["train"][0]["overwrite"]) == (True, False)
+
+
+def test_a_record_says_which_commits_and_machine_computed_it_and_when(
+    verbs: dict[str, list[dict[str, Any]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(bundle: str, **overrides: Any) -> None:
+        raise KeyboardInterrupt
+
+    job = job_in(tmp_path)
+    monkeypatch.setattr(machine, "commit", lambda: "aaaaaaaaaaaa")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(job)
+    monkeypatch.setattr(machine, "commit", lambda: "bbbbbbbbbbbb")
+    run(job)
+    monkeypatch.setattr(machine, "commit", lambda: "cccccccccccc")
+    ended = run(job).run  # is done, and isn't touched again
+    assert [origin.commit for origin in ended.origins] == ["aaaaaaaaaaaa", "bbbbbbbbbbbb"]
+    assert {origin.machine.device for origin in ended.origins} == {"CPU"}
+    assert ended.ended is not None
+    assert datetime.fromisoformat(ended.ended).tzinfo is not None
+    assert read_run(job.place) == run(job)
+
+
+def test_a_record_of_before_that_was_kept_can_be_read(verbs: dict[str, list[dict[str, Any]]], tmp_path: Path) -> None:
+    job = job_in(tmp_path)
+    record = run(job)
+    content = json.loads((job.place / "run.json").read_text())
+    del content["run"]["origins"], content["run"]["ended"]
+    (job.place / "run.json").write_text(json.dumps(content))
+    assert read_run(job.place) == replace(record, run=replace(record.run, origins=(), ended=None))
 
 
 def test_what_fails_is_recorded_in_a_line_and_tried_again(

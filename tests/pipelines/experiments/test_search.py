@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 
 import radseg.bundles
 from radseg.pipelines.errors import ConfigError, InputError
-from radseg.pipelines.experiments import search_storage
+from radseg.pipelines.experiments import machine, search_storage
 from radseg.pipelines.experiments.search import search
 from radseg.pipelines.experiments.search_results import Search
 from radseg.pipelines.overrides import parse
@@ -188,6 +189,40 @@ def test_the_files_say_what_was_run_on_what(whole: tuple[Search, FakeTraining, P
     assert [row["status"] for row in rows] == [one.status for one in found.trials]
     assert [float(row["learning_rate"]) for row in rows] == [one.values["learning_rate"] for one in found.trials]
     assert all((folder / row["folder"] / "last.pt").is_file() for row in rows)
+
+
+def test_each_trial_says_which_commits_computed_it_and_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "commit", lambda: "aaaaaaaaaaaa")
+    with pytest.raises(Killed):
+        tried(FakeTraining(EPOCHS + 2), tmp_path / "out", trials=3)
+    monkeypatch.setattr(machine, "commit", lambda: "bbbbbbbbbbbb")
+    found = tried(FakeTraining(), tmp_path / "out", trials=3)
+    a, b = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
+    assert [[origin.commit for origin in one.origins] for one in found.trials] == [[a], [a, b], [b]]
+    assert (found.commit, found.date) == (b, found.trials[-1].ended)
+    monkeypatch.setattr(machine, "commit", lambda: "cccccccccccc")
+    assert tried(FakeTraining(), tmp_path / "out", trials=3) == found
+
+
+def test_the_seconds_of_a_trial_hold_those_before_a_restart(tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        tried(FakeTraining(2), tmp_path / "out", trials=1)
+    file = tmp_path / "out" / "trials" / "trial_000" / "progress.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "seconds": {"train": 1000.0}}))
+    (trial,) = tried(FakeTraining(), tmp_path / "out", trials=1).trials
+    assert 1000 < trial.seconds < 1100
+
+
+def test_a_trial_of_before_that_was_kept_can_be_read(tmp_path: Path) -> None:
+    found = tried(FakeTraining(), tmp_path / "out", trials=1)
+    with sqlite3.connect(tmp_path / "out" / "search.sqlite") as connection:
+        ((notes,),) = connection.execute("select value_json from trial_user_attributes").fetchall()
+        old = {key: value for key, value in json.loads(notes).items() if key not in ("origins", "ended")}
+        connection.execute("update trial_user_attributes set value_json = ?", (json.dumps(old),))
+    connection.close()
+    again = tried(FakeTraining(), tmp_path / "out", trials=1)
+    assert again.trials == (replace(found.trials[0], origins=(), ended=None),)
+    assert (again.commit, again.date, again.machine) == (None, None, None)
 
 
 def test_the_command_of_the_best_reads_back_as_its_settings(whole: tuple[Search, FakeTraining, Path]) -> None:

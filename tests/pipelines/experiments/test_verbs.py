@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from radseg.pipelines.errors import ConfigError, InputError, WeightsError
-from radseg.pipelines.experiments import conduct, verbs
+from radseg.pipelines.experiments import conduct, machine, verbs
 from radseg.pipelines.experiments.identity import held_alone
 from radseg.pipelines.experiments.results import Results, Row, Run, read_results
 from radseg.pipelines.experiments.runs import DONE, Job, Record, _write, fail
@@ -37,7 +37,9 @@ class Runner:
         cases = json.loads(Path(job.datalist).read_text())["test"]
         rows = tuple(Row(item["image"], "lung", {"dice": 0.5 + job.fold / 10}) for item in cases)
         folder = f"{job.place.parent.name}/{job.place.name}"
-        _write(job.place / DONE, Record(Run(job.fold, folder, "done", rows=rows), 100))
+        ended = f"2026-11-2{job.fold}T12:00:00+00:00"
+        origins = (machine.origin_here("cpu"),)
+        _write(job.place / DONE, Record(Run(job.fold, folder, "done", rows=rows, origins=origins, ended=ended), 100))
 
     @property
     def ran(self) -> list[tuple[int, str]]:
@@ -94,6 +96,7 @@ def test_every_variant_runs_on_every_fold_and_all_is_written(
     assert results.paper["source"] == "A paper, Table 1"
     assert (results.dataset.cases, results.dataset.patients, results.dataset.by) == (4, 3, "patient")
     assert (results.dataset.folds, results.dataset.leak, len(results.dataset.sha256)) == (3, False, 64)
+    assert results.machine is not None
     assert results.machine.device == "CPU"
     # after each run what there is by then, and once more at the end
     assert [sum(len(one.runs) for one in page.variants) for page in pages] == [*range(1, 10), 9]
@@ -154,6 +157,28 @@ def test_a_stopped_experiment_goes_on_where_it_was(
     assert len(runner.jobs) == len(set(runner.ran)) == 9
     verbs.ablate(toy, options)
     assert len(runner.jobs) == 9
+
+
+def test_results_are_of_the_commits_and_the_date_of_their_runs(
+    runner: Runner, pages: list[Results], options: verbs.Options, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "commit", lambda: "aaaaaaaaaaaa")
+    first = verbs.cross_validate(toy, replace(options, only=[2]))
+    assert (first.commit, first.date) == ("aaaaaaaaaaaa", "2026-11-22T12:00:00+00:00")
+    monkeypatch.setattr(machine, "commit", lambda: "bbbbbbbbbbbb")
+    both = verbs.cross_validate(toy, options)
+    assert sorted(str(origin.commit) for origin in both.origins) == ["aaaaaaaaaaaa", "bbbbbbbbbbbb"]
+    assert (both.commit, both.date) == ("aaaaaaaaaaaa", "2026-11-22T12:00:00+00:00")  # of the run that ended last
+    monkeypatch.setattr(machine, "commit", lambda: "cccccccccccc")
+    assert verbs.cross_validate(toy, options) == both  # what is looked at again isn't of another commit or day
+
+
+def test_a_device_that_isnt_here_is_refused_before_anything_is_written(
+    runner: Runner, options: verbs.Options, toy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="device 'abacus' is not known"):
+        verbs.cross_validate(toy, replace(options, device="abacus"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_run_that_fails_is_told_and_the_others_go_on(
