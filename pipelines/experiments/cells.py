@@ -1,5 +1,7 @@
 """How numbers stand in a cell: metrics, spreads, p, seconds, memory, and what stands where there is none."""
 
+from typing import Any
+
 from radseg.pipelines.experiments.statistics import Spread
 
 NAMES = {
@@ -61,6 +63,11 @@ def seconds(value: float | None) -> str:
 def memory(value: int | None) -> str:
     """An amount of memory in GB (10⁹ bytes)."""
     return NOTHING if value is None else f"{value / 1e9:.2f} GB"
+
+
+def setting(value: Any) -> str:
+    """A searched setting's value."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def title_of(metric: str) -> str:

@@ -1,18 +1,15 @@
 """An experiment as one page that holds all it shows: tables beside the paper's, figures, worst cases, what it cost."""
 
-import base64
-import hashlib
 import html
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from string import Template
 
 from radseg.pipelines.experiments import figures
 from radseg.pipelines.experiments.cells import NAMES, mean_sd, seconds, title_of
 from radseg.pipelines.experiments.on_what import on_what, said_on
 from radseg.pipelines.experiments.origins import mixed
-from radseg.pipelines.experiments.page_template import PAGE, STYLE
+from radseg.pipelines.experiments.page_parts import figures_html, image_html, table_html, whole_page
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.scored_items import patients_of
 from radseg.pipelines.experiments.scores import (
@@ -24,7 +21,6 @@ from radseg.pipelines.experiments.scores import (
     shortfalls,
 )
 from radseg.pipelines.experiments.tables import (
-    Table,
     cost_table,
     difference_table,
     fold_tables,
@@ -36,6 +32,11 @@ from radseg.pipelines.experiments.worst_cases import FOLDER, Drawn, read_worst_c
 from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.report.plots import Form
 
+_FOOTER = (
+    "Every number of every case is in results.csv and results.json beside this page. Conventions: the overlap of two "
+    "empty masks is 1, of one empty mask 0; distances need both masks and are left out where one is empty; a fold's "
+    "value is the mean over its cases; ± is the standard deviation between folds, divisor n − 1."
+)
 _TITLES = {"cross-validate": "Cross-validation", "ablate": "Ablation", "compare": "Comparison"}
 
 
@@ -63,24 +64,14 @@ def write_page(results: Results, output_dir: Path) -> Path:
 def _page(results: Results, output_dir: Path) -> str:
     found = comparisons(results, patients_of(results, output_dir))
     sections = [
-        ("what", "What it was run on", _table(on_what(results), words=True)),
+        ("what", "What it was run on", table_html(on_what(results), words=True)),
         ("scores", "Scores", _scores(results, found)),
         ("figures", "Figures", _figures(results, found)),
         ("worst", "Worst cases", _worst(results, output_dir)),
         ("cost", "Runs and what they took", _runs(results, output_dir)),
     ]
     title = f"{_TITLES.get(results.experiment, results.experiment)} of {results.bundle}"
-    return Template(PAGE).substitute(
-        title=html.escape(title),
-        lead=html.escape(_lead(results)),
-        warnings="".join(_warnings(results)),
-        contents="".join(f'<li><a href="#{name}">{head}</a>' for name, head, _ in sections),
-        sections="".join(
-            f'<section id="{name}">\n<h2>{head}</h2>\n{body}</section>\n' for name, head, body in sections
-        ),
-        style=STYLE,
-        style_hash=f"sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}",
-    )
+    return whole_page(title, _lead(results), _warnings(results), sections, _FOOTER)
 
 
 def _lead(results: Results) -> str:
@@ -121,7 +112,7 @@ def _scores(results: Results, found: Sequence[Comparison]) -> str:
         differing = [difference_table(results, found)] if found else []
         tables = [variant_table(results), *differing, *variants_by_fold(results), *further_tables(results)]
     said = said_on(results)
-    return "".join(_table(one, said) for one in tables)
+    return "".join(table_html(one, said) for one in tables)
 
 
 def _figures(results: Results, found: Sequence[Comparison]) -> str:
@@ -154,14 +145,7 @@ def _figures(results: Results, found: Sequence[Comparison]) -> str:
             for one in results.variants
         ),
     ]
-    there = [(svg, caption) for svg, caption in shown if svg is not None]
-    if not there:
-        return "<p>Nothing to draw yet.</p>\n"
-    return "".join(
-        f'<figure class="figure">{_image(svg, caption, "svg+xml")}'
-        f"<figcaption>{html.escape(caption)}.</figcaption></figure>\n"
-        for svg, caption in there
-    )
+    return figures_html(shown)
 
 
 def _worst(results: Results, output_dir: Path) -> str:
@@ -185,7 +169,9 @@ def _case(one: Drawn, output_dir: Path) -> str:
     caption = html.escape(f"{said}; {one.said}" if one.said else said)
     if one.differs:
         caption += f' <span class="warned">Predicted again it is {one.dice:.4f}: another mask than was scored.</span>'
-    picture = "" if one.picture is None else _image((output_dir / FOLDER / Path(one.picture).name).read_bytes(), said)
+    picture = (
+        "" if one.picture is None else image_html((output_dir / FOLDER / Path(one.picture).name).read_bytes(), said)
+    )
     return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"
 
 
@@ -194,34 +180,4 @@ def _runs(results: Results, output_dir: Path) -> str:
     told = [one.replace(f"{output_dir}{os.sep}", "") for one in shortfalls(results)]
     said = "".join(f"<li>{html.escape(one)}" for one in told)
     missing = f'<ul class="warned">{said}</ul>\n' if said else '<p class="done">No run failed or is missing.</p>\n'
-    return missing + _table(cost_table(results), said_on(results))
-
-
-def _table(table: Table, said: str = "", words: bool = False) -> str:
-    """A table with its caption, and below it how to read it and what it was measured on."""
-    heads = ""
-    if any(name for name, _ in table.groups):
-        above = (
-            f'<th colspan="{width}" scope="colgroup">{html.escape(name)}' if name else f'<td colspan="{width}">'
-            for name, width in table.groups
-        )
-        heads = f"<tr><td>{''.join(above)}\n"
-    each = (f'<th scope="col">{html.escape(head)}' for head in table.heads)
-    heads += f"<tr>{''.join(each)}\n"
-    rows = ""
-    for place, (head, *cells) in enumerate(table.rows):
-        summed = ' class="sum"' if place >= len(table.rows) - table.summary else ""
-        values = "".join(f"<td>{html.escape(cell)}" for cell in cells)
-        rows += f'<tr{summed}><th scope="row">{html.escape(head)}{values}\n'
-    note = "".join(f'<p class="note">{html.escape(text)}</p>\n' for text in (table.note, said) if text)
-    kind = ' class="words"' if words else ""
-    # a region that scrolls must be reachable by keyboard
-    return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{html.escape(table.title)}"><table{kind}>\n'
-        f"<caption>{html.escape(table.title)}</caption>\n<thead>{heads}</thead>\n<tbody>\n{rows}</tbody>\n</table></div>\n"
-        f"{note}"
-    )
-
-
-def _image(content: bytes, alt: str, kind: str = "png") -> str:
-    return f'<img alt="{html.escape(alt)}" src="data:image/{kind};base64,{base64.b64encode(content).decode()}">'
+    return missing + table_html(cost_table(results), said_on(results))

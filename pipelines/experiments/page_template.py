@@ -75,9 +75,7 @@ $warnings</header>
 <main>
 $sections</main>
 <footer class="quiet">
-<p>Every number of every case is in results.csv and results.json beside this page. Conventions: the overlap of two
-empty masks is 1, of one empty mask 0; distances need both masks and are left out where one is empty; a fold's value is
-the mean over its cases; ± is the standard deviation between folds, divisor n − 1.</p>
+<p>$footer</p>
 </footer>
 </body>
 </html>

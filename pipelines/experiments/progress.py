@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -83,8 +83,16 @@ class Progress:
             raise ConfigError(f"{self._file}: can't be written ({error.strerror}); free space and run again") from error
 
 
+def forget_peak_memory() -> None:
+    """Has what `Progress.timed` notes count from now on; where the system can't, from the start of the process."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, man 5 proc
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def _peak_memory_bytes() -> int:
-    """Largest resident memory of this process so far."""
+    """Largest resident memory of this process so far, or since that was forgotten."""
     status = Path("/proc/self/status")
     if status.is_file():  # getrusage would count what a parent held before this process' program began
         peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

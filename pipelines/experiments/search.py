@@ -11,6 +11,7 @@ from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json
 from radseg.pipelines.console import console
 from radseg.pipelines.datalist import read_datalist
 from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.experiments.cells import setting
 from radseg.pipelines.experiments.identity import (
     check_identity,
     configs_sha256,
@@ -22,6 +23,7 @@ from radseg.pipelines.experiments.identity import (
 from radseg.pipelines.experiments.machine import origin_here
 from radseg.pipelines.experiments.origins import last_of
 from radseg.pipelines.experiments.results import Origin
+from radseg.pipelines.experiments.search_page import write_search_page
 from radseg.pipelines.experiments.search_results import Search, Searched, Trial, write_search
 from radseg.pipelines.experiments.search_space import SearchSpace, read_search_space
 from radseg.pipelines.io.store.url import is_remote
@@ -50,7 +52,8 @@ def search(
     epoch on the validation split; the test split is never looked at. With the same seed, data and machine the trials
     are the same, interrupted or not: called again, a search goes on where it was, in the middle of a trial too.
 
-    Leaves in `output_dir`: `search.json`, `search.csv`, the storage `search.sqlite` and a folder for each trial.
+    Leaves in `output_dir`: `search.json`, `search.csv`, the page `index.html`, the storage `search.sqlite` and a folder
+    for each trial.
 
     Args:
         bundle: name or folder.
@@ -111,12 +114,22 @@ def search(
 
                 run_trial(study, trial, space, values, folder / trial_folder(len(found.trials)), train_with, origin)
                 found = _found(blank, space, trials_of(study))
-                write_search(found, folder)
+                _publish(found, folder)
                 if overrides.get("progress", True):
                     console().print(_line(found, trials), highlight=False, soft_wrap=True)
                 _check_worth_going_on(found)
-    write_search(found, folder)
+    _publish(found, folder)
+    if overrides.get("progress", True):
+        console().print(f"results and page: {folder / 'index.html'}", highlight=False, markup=False, soft_wrap=True)
     return found
+
+
+def _publish(found: Search, folder: Path) -> None:
+    write_search(found, folder)
+    try:
+        write_search_page(found, folder)
+    except OSError as error:
+        raise ConfigError(f"{folder}: can't be written ({error.strerror}); free space and run again") from error
 
 
 def _check_worth_going_on(found: Search) -> None:
@@ -185,9 +198,7 @@ def _found(blank: Search, space: SearchSpace, trials: tuple[Trial, ...]) -> Sear
 
 def _line(found: Search, trials: int) -> str:
     last = found.trials[-1]
-    values = ", ".join(
-        f"{name} {one:.4g}" if isinstance(one, float) else f"{name} {one}" for name, one in last.values.items()
-    )
+    values = ", ".join(f"{name} {setting(one)}" for name, one in last.values.items())
     gave = last.error if last.status == "failed" else f"{found.metric} {last.value:.4f} in epoch {last.best_epoch}"
     best = f"; best {found.best.value:.4f}, trial {found.best.number}" if found.best else ""
     return f"trial {last.number} ({len(found.trials)} of {trials}), {last.status}: {values}: {gave}{best}"

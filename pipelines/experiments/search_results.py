@@ -25,7 +25,7 @@ class Trial:
 
     Attributes:
         number: from 0, in the order tried.
-        status: `done`, `pruned` (worse than the median of the others up to the same epoch) or `failed`.
+        status: `done`, `pruned` (its best epoch worse than the median of the finished trials at that time) or `failed`.
         values: by parameter name.
         value: the metric in its best epoch, None if it was never measured.
         best_epoch: which epoch that was.
@@ -36,6 +36,9 @@ class Trial:
         origins: commits and machines that it was computed with, several if it was gone on with elsewhere; empty of a
             trial that doesn't say.
         ended: when, ISO 8601 with time zone; None of a trial that doesn't say.
+        scores: epoch and metric of each epoch in which it was measured.
+        peak_memory_bytes: largest resident main memory of the search's process in the trial; None where it isn't known.
+        peak_gpu_memory_bytes: largest allocation on the GPU, None on a CPU.
     """
 
     number: int
@@ -49,6 +52,9 @@ class Trial:
     error: str | None = None
     origins: tuple[Origin, ...] = ()
     ended: str | None = None
+    scores: tuple[tuple[int, float], ...] = ()
+    peak_memory_bytes: int | None = None
+    peak_gpu_memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,11 @@ class Search:
     best_overrides: Mapping[str, Any]
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """The overrides that change what is computed, those that name a place left out."""
+        return {key: value for key, value in self.overrides.items() if top_key(key) not in RUN_KEYS}
+
+    @property
     def command(self) -> str | None:
         """The command line that trains with the best settings; None while there are none."""
         if self.best is None:
@@ -122,8 +133,7 @@ def write_search(search: Search, output_dir: Path) -> None:
     Raises:
         ConfigError: the folder can't be written; what was there before stays.
     """
-    kept = {key: value for key, value in search.overrides.items() if top_key(key) not in RUN_KEYS}
-    content = {**asdict(search), "overrides": kept, "command": search.command}
+    content = {**asdict(search), "overrides": search.settings, "command": search.command}
     try:
         text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_whole(output_dir / RESULTS, [text])

@@ -12,7 +12,7 @@ import optuna
 import torch
 
 from radseg.pipelines.errors import ConfigError, one_line
-from radseg.pipelines.experiments.progress import Progress
+from radseg.pipelines.experiments.progress import Progress, forget_peak_memory
 from radseg.pipelines.experiments.results import Origin
 from radseg.pipelines.experiments.search_results import Trial
 from radseg.pipelines.experiments.search_space import SearchSpace
@@ -78,6 +78,7 @@ def run_trial(
     _keep(folder, values)
     progress = Progress(folder, anew=earlier is None)
     progress.note_start(origin, goes_on=earlier is not None)
+    forget_peak_memory()
     with progress.timed("train"):
         try:
             for row in earlier or ():
@@ -100,6 +101,8 @@ def run_trial(
         "seconds": progress.seconds["train"],
         "error": error,
         "origins": [asdict(one) for one in progress.origins],
+        "peak_memory_bytes": progress.peak_memory_bytes,
+        "peak_gpu_memory_bytes": progress.peak_gpu_memory_bytes,
         "ended": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     trial.set_user_attr(_NOTES, notes)
@@ -130,6 +133,7 @@ def _ended(number: int, one: optuna.trial.FrozenTrial) -> Trial:
         value=one.intermediate_values.get(notes["best_epoch"]),
         folder=trial_folder(number),
         origins=origins,
+        scores=tuple(sorted(one.intermediate_values.items())),
         **notes,
     )
 

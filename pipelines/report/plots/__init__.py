@@ -7,6 +7,8 @@ from radseg.pipelines.report.plots.fold_boxes import FoldScores, fold_boxes
 from radseg.pipelines.report.plots.look import Form
 from radseg.pipelines.report.plots.parameters_against import Network, parameters_against
 from radseg.pipelines.report.plots.training_curves import Training, training_curves
+from radseg.pipelines.report.plots.trial_curves import TrialCurve, trial_curves
+from radseg.pipelines.report.plots.trial_scores import TrialScore, trial_scores
 
 __all__ = [
     "Agreement",
@@ -16,10 +18,14 @@ __all__ = [
     "Network",
     "Sizes",
     "Training",
+    "TrialCurve",
+    "TrialScore",
     "agreement",
     "bland_altman",
     "difference_bars",
     "fold_boxes",
     "parameters_against",
     "training_curves",
+    "trial_curves",
+    "trial_scores",
 ]

@@ -16,10 +16,11 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from html_page import Page
 
 import radseg.bundles
 from radseg.pipelines.errors import ConfigError, InputError
-from radseg.pipelines.experiments import machine, search_storage
+from radseg.pipelines.experiments import machine, search_page, search_storage
 from radseg.pipelines.experiments.search import search
 from radseg.pipelines.experiments.search_results import Search
 from radseg.pipelines.overrides import parse
@@ -75,8 +76,8 @@ def what_happened(found: Search) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_disk() -> Iterator[None]:
-    """Nobody pulls the plug in a test: SQLite needn't wait for the disk."""
+def quick() -> Iterator[None]:
+    """Nobody pulls the plug in a test: SQLite needn't wait for the disk. Nobody looks at the page: no figures in it."""
     connect = search_storage._connect
 
     def without_waiting(file: Path) -> sqlite3.Connection:
@@ -86,6 +87,7 @@ def quick_disk() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(search_storage, "_connect", without_waiting)
+        patch.setattr(search_page, "_figures", lambda search: "")
         yield
 
 
@@ -163,16 +165,20 @@ def test_a_finished_search_trains_nothing_and_more_trials_go_on(
 
 
 def test_results_are_written_after_every_trial(tmp_path: Path) -> None:
-    seen = []
+    seen: list[int] = []
+    pages: list[int] = []
 
     class Looking(FakeTraining):
         def __call__(self, bundle: str, **options: Any) -> None:
             file = tmp_path / "out" / "search.json"
             seen.append(len(json.loads(file.read_text())["trials"]) if file.exists() else 0)
+            page = tmp_path / "out" / "index.html"
+            pages.append(len(Page(page.read_text()).table("Best epoch")) - 1 if page.exists() else 0)
             super().__call__(bundle, **options)
 
     tried(Looking(), tmp_path / "out", trials=3)
-    assert seen == [0, 1, 2]
+    assert seen == pages == [0, 1, 2]
+    assert len(Page((tmp_path / "out" / "index.html").read_text()).table("Best epoch")) == 1 + 3
 
 
 def test_the_files_say_what_was_run_on_what(whole: tuple[Search, FakeTraining, Path]) -> None:
@@ -213,15 +219,32 @@ def test_the_seconds_of_a_trial_hold_those_before_a_restart(tmp_path: Path) -> N
     assert 1000 < trial.seconds < 1100
 
 
+def test_each_trial_has_its_epochs_and_the_memory_that_it_took(tmp_path: Path) -> None:
+    class Greedy(FakeTraining):
+        def dice(self, options: Mapping[str, Any], epoch: int) -> float:
+            if len(self.calls) == 1:
+                torch.ones(100_000_000, dtype=torch.uint8)
+            return super().dice(options, epoch)
+
+    first, second = tried(Greedy(), tmp_path / "out", trials=2).trials
+    assert [epoch for epoch, _ in first.scores] == list(range(1, EPOCHS + 1))
+    assert first.scores[-1][1] == first.value
+    assert first.peak_memory_bytes is not None
+    assert second.peak_memory_bytes is not None
+    if Path("/proc/self/clear_refs").exists():
+        assert first.peak_memory_bytes - second.peak_memory_bytes > 5e7  # each counts its own
+
+
 def test_a_trial_of_before_that_was_kept_can_be_read(tmp_path: Path) -> None:
     found = tried(FakeTraining(), tmp_path / "out", trials=1)
     with sqlite3.connect(tmp_path / "out" / "search.sqlite") as connection:
         ((notes,),) = connection.execute("select value_json from trial_user_attributes").fetchall()
-        old = {key: value for key, value in json.loads(notes).items() if key not in ("origins", "ended")}
+        new = ("origins", "ended", "peak_memory_bytes", "peak_gpu_memory_bytes")
+        old = {key: value for key, value in json.loads(notes).items() if key not in new}
         connection.execute("update trial_user_attributes set value_json = ?", (json.dumps(old),))
     connection.close()
     again = tried(FakeTraining(), tmp_path / "out", trials=1)
-    assert again.trials == (replace(found.trials[0], origins=(), ended=None),)
+    assert again.trials == (replace(found.trials[0], origins=(), ended=None, peak_memory_bytes=None),)
     assert (again.commit, again.date, again.machine) == (None, None, None)
 
 

@@ -17,11 +17,15 @@ from radseg.pipelines.report.plots import (
     Network,
     Sizes,
     Training,
+    TrialCurve,
+    TrialScore,
     bland_altman,
     difference_bars,
     fold_boxes,
     parameters_against,
     training_curves,
+    trial_curves,
+    trial_scores,
 )
 from radseg.pipelines.report.plots.look import COLORS, MARKERS, STYLES
 
@@ -39,6 +43,12 @@ PLOTS: dict[str, Plot] = {
     ),
     "parameters": lambda form: parameters_against(
         {"IoU": [Network("small", 2_000_000, 0.7, 0.02, 0.72), Network("large", 30_000_000, 0.75)]}, form
+    ),
+    "scores of trials": lambda form: trial_scores(
+        [TrialScore(0, "done", 0.7), TrialScore(1, "failed", None), TrialScore(2, "pruned", 0.4)], "Dice", form=form
+    ),
+    "curves of trials": lambda form: trial_curves(
+        [TrialCurve(0, "done", [(1, 0.5), (2, 0.7)]), TrialCurve(1, "pruned", [(1, 0.4)])], "Dice", 0, form
     ),
     "Bland–Altman": lambda form: bland_altman([Sizes("lesion", "ml", {"a": PAIRS, "b": PAIRS[:3]})], form),
 }
@@ -89,6 +99,8 @@ def test_there_is_no_plot_of_nothing() -> None:
     assert fold_boxes({"Dice": [FoldScores("full", 0, [])]}, {0: "fold 0"}) is None
     assert difference_bars({"Δ": [Difference("less", None, None, 0.1)]}) is None
     assert parameters_against({"IoU": [Network("a", 5, 0.7), Network("b", 5, 0.8)]}) is None
+    assert trial_scores([TrialScore(0, "failed", None)], "Dice") is None
+    assert trial_curves([TrialCurve(0, "failed", [])], "Dice") is None
     assert bland_altman([]) is None
     assert bland_altman([Sizes("lesion", "ml", {"cases": PAIRS[:2]})]) is None
 
