@@ -256,6 +256,30 @@ def test_the_command_of_the_best_reads_back_as_its_settings(whole: tuple[Search,
     assert parse(words[3:]) == ([], {"seed": 4, **found.best_overrides})
 
 
+def test_the_command_line_searches_and_prints_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, radseg: Callable[..., Any]
+) -> None:
+    training = FakeTraining()
+    monkeypatch.setitem(search.__kwdefaults__, "run", training)
+    arguments = ("experiment", "search", "lung_ct", "-o", tmp_path / "out", "--device", "cpu", "--max_epochs", "3")
+    ended = radseg(*arguments, "--trials", "2", "--seed", "4")
+    assert ended.code == 0, ended.err
+    assert [(options["device"], options["seed"], options["max_epochs"]) for options in training.calls] == [
+        ("cpu", 4, 3)
+    ] * 2
+    content = json.loads((tmp_path / "out" / "search.json").read_text())
+    assert len(content["trials"]) == 2
+    assert f"best of 2 trials: val_dice {content['best']['value']:.4f}\n{content['command']}" in ended.out
+    assert "index.html" in ended.err
+
+    def failing(bundle: str, **options: Any) -> None:
+        raise ConfigError("no such thing")
+
+    monkeypatch.setitem(search.__kwdefaults__, "run", failing)
+    ended = radseg(*arguments, "--trials", "3", "--seed", "4", "-q")
+    assert (ended.code, ended.out, ended.err) == (1, "", "")
+
+
 def test_a_setting_that_is_given_is_not_searched(tmp_path: Path) -> None:
     training = FakeTraining()
     found = tried(training, tmp_path / "out", trials=2, learning_rate=0.002)

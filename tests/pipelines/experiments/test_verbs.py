@@ -306,6 +306,39 @@ def test_the_command_line_tells_scores_and_failures(
     assert (wrong.code, wrong.err) == (2, "error: no variant 'ful': did you mean 'full'?\n")
 
 
+@pytest.mark.parametrize(
+    ("verb", "variants", "source"),
+    [
+        ("cross-validate", ["toy"], "A paper, Table 2"),
+        ("ablate", ["full", "no CLAHE", "slower"], "A paper, Table 1"),
+        ("compare", ["ours", "theirs"], "A paper, Table 3"),
+    ],
+)
+def test_each_verb_of_the_command_line_runs_its_own_plan(
+    verb: str, variants: list[str], source: str, runner: Runner, pages: list[Results], options: verbs.Options,
+    toy: Path, tmp_path: Path, radseg: Callable[..., Any],
+) -> None:  # fmt: skip
+    plan = json.loads((toy / "experiments.json").read_text())
+    plan["compare"] = {
+        "baseline": "ours",
+        "variants": {"ours": {}, "theirs": {"learning_rate": 0.1}},
+        "paper": {"source": "A paper, Table 3", "on": "its images"},
+    }
+    (toy / "experiments.json").write_text(json.dumps(plan))
+    arguments = ("--trust-config", "--dataset_dir", options.dataset_dir, "--folds", "3", "--device", "cpu")
+    ended = radseg("experiment", verb, toy, *arguments, "-o", tmp_path / "out", "--seed", "5", "--max_epochs", "3")
+    assert ended.code == 0, ended.err
+    results = read_results(tmp_path / "out")
+    assert results.experiment == verb
+    assert [variant.name for variant in results.variants] == variants
+    assert all(len(variant.runs) == 3 for variant in results.variants)
+    assert (results.baseline, results.seed, results.overrides) == (variants[0], 5, {"max_epochs": 3})
+    assert results.paper is not None
+    assert results.paper["source"] == source
+    assert runner.ran == [(fold, name) for fold in range(3) for name in variants]
+    assert f"{variants[0]}: lung Dice 0.6000 ± 0.1000, folds done: 3" in ended.out
+
+
 @pytest.mark.parametrize("verb", ["cross-validate", "ablate", "compare", "search"])
 def test_every_verb_has_help_with_an_example(verb: str, radseg: Callable[..., Any]) -> None:
     ended = radseg("experiment", verb, "--help")
