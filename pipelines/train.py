@@ -3,9 +3,9 @@
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.io.store.destination import Destination
 from radseg.pipelines.training.checkpoint import Checkpoint
 from radseg.pipelines.training.distributed import from_first, gathered, launched, one_voice, rank, world_size
+from radseg.pipelines.training.epoch_dataset import EpochDataset
 from radseg.pipelines.training.stop_request import StopRequest
 
 _logger = logging.getLogger("radseg.training")
@@ -35,12 +36,14 @@ class Training:
         epochs: epochs trained, those before a restart included.
         best_metric: validation metric of the best epoch.
         stopped_early: whether early stopping ended it.
+        absent_labels: names of the labels that no item of `training`, or none of `validation`, has.
     """
 
     weights: Path | str
     epochs: int
     best_metric: float
     stopped_early: bool
+    absent_labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def train(
@@ -80,6 +83,8 @@ def train(
             if launched():
                 _share_out(workflow, configs(find_bundle(bundle, trust_config)) / "multi_gpu_train.json")
             result: Training = run_workflow(workflow)
+            if isinstance(result, Training):
+                result = replace(result, absent_labels=_absent_labels(workflow))
     except Exception:
         if raised:
             raise raised[0] from None  # not in the wrappings of the config that it came through
@@ -87,6 +92,23 @@ def train(
     finally:
         _ON_EPOCH.reset(token)
     return result
+
+
+def _absent_labels(workflow: ConfigWorkflow) -> dict[str, tuple[str, ...]]:
+    """By list, the labels of the bundle that no item has, as far as its datasets look for them."""
+    names = workflow.parser.config.get("labels")
+    if not isinstance(names, list):
+        return {}
+    absent = {}
+    for split, key in (("training", "train"), ("validation", "validate")):
+        if "dataset" not in workflow.parser.config.get(key, {}):
+            continue
+        dataset = workflow.parser.get_parsed_content(f"{key}#dataset")
+        # where it knows other labels than the bundle's, these come about on the way, as simulated fractures do
+        if isinstance(dataset, EpochDataset) and dataset.labels == len(names):
+            missing = (name for value, name in enumerate(names, 1) if value not in dataset.occurring)
+            absent[split] = tuple(str(name) for name in missing)
+    return absent
 
 
 def _share_out(workflow: ConfigWorkflow, file: Path) -> None:

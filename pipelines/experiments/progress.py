@@ -4,7 +4,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -29,6 +29,7 @@ class Progress:
         trained: whether the training ended.
         parameters: of the network.
         best_epoch: that validation chose.
+        absent_labels: names of the labels that no item of `training`, or none of `validation`, has.
         seconds: wall clock by stage.
         peak_memory_bytes: largest resident memory of the processes.
         peak_gpu_memory_bytes: largest allocation on the GPU, None on a CPU.
@@ -44,6 +45,7 @@ class Progress:
         self.trained: bool = held.get("trained", False)
         self.parameters: int | None = held.get("parameters")
         self.best_epoch: int | None = held.get("best_epoch")
+        self.absent_labels: Mapping[str, Sequence[str]] = held.get("absent_labels", {})
         self.seconds: dict[str, float] = held.get("seconds", {})
         self.peak_memory_bytes: int | None = held.get("peak_memory_bytes")
         self.peak_gpu_memory_bytes: int | None = held.get("peak_gpu_memory_bytes")
@@ -69,9 +71,12 @@ class Progress:
                 self.peak_gpu_memory_bytes = peak or None
             self._save()
 
-    def note_training(self, parameters: int | None, best_epoch: int) -> None:
+    def note_training(
+        self, parameters: int | None, best_epoch: int, absent_labels: Mapping[str, Sequence[str]]
+    ) -> None:
         """The training ended."""
         self.trained, self.parameters, self.best_epoch = True, parameters, best_epoch
+        self.absent_labels = absent_labels
         self._save()
 
     def _save(self) -> None:

@@ -20,7 +20,7 @@ from radseg.pipelines.experiments.machine import origin_here
 from radseg.pipelines.experiments.progress import Progress
 from radseg.pipelines.experiments.results import Row, Run, finite
 from radseg.pipelines.report.atomic import write_whole
-from radseg.pipelines.train import train
+from radseg.pipelines.train import Training, train
 
 _logger = logging.getLogger("radseg.experiments")
 
@@ -95,15 +95,16 @@ def run(job: Job) -> Record:
         progress.note_start(origin_here(str(job.train.get("device", "auto"))), goes_on)
         if not progress.trained:
             with progress.timed("train"):
-                _train(job)
-            progress.note_training(_parameters(job), _best_epoch(job.place))
+                trained = _train(job)
+            progress.note_training(_parameters(job), _best_epoch(job.place), trained.absent_labels)
         with progress.timed("evaluate"):
             metrics = _evaluate(job)
     except Exception as error:
         _logger.debug("%s, fold %d failed", job.variant, job.fold, exc_info=True)
         return fail(job, one_line(error))
     rows = tuple(Row(**{**row, "metrics": finite(row["metrics"])}) for row in metrics["rows"])
-    ended = _ended(job, progress, status="done", rows=rows, notes=tuple(notes_on(rows)))
+    notes = (*notes_on_training(progress.absent_labels), *notes_on(rows))
+    ended = _ended(job, progress, status="done", rows=rows, notes=notes)
     _write(job.place / DONE, ended)
     return ended
 
@@ -137,6 +138,14 @@ def read_run(folder: Path) -> Record | None:
     return None
 
 
+def notes_on_training(absent_labels: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What to know of labels that no item of a fold's `training`, or none of its `validation`, has."""
+    for label in absent_labels.get("training", ()):
+        yield f"no training item of this fold holds {label!r}: its network can't have learned it"
+    for label in absent_labels.get("validation", ()):
+        yield f"no validation item of this fold holds {label!r}: validation says nothing of it"
+
+
 def notes_on(rows: Sequence[Row]) -> Iterator[str]:
     """What to know when reading scores: labels that no case has, and metrics that are undefined, counted."""
     for label in dict.fromkeys(row.label for row in rows):
@@ -148,10 +157,10 @@ def notes_on(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{name} of {label!r} is undefined in {count} of {len(mine)} cases, which its mean leaves out"
 
 
-def _train(job: Job) -> None:
+def _train(job: Job) -> Training:
     resume = (job.place / "last.pt").is_file()
-    train(job.bundle, trust_config=True, **{**job.train, **_where(job), "output_dir": job.folder, "resume": resume,
-                                            "overwrite": not resume})  # fmt: skip
+    own = {"output_dir": job.folder, "resume": resume, "overwrite": not resume}
+    return train(job.bundle, trust_config=True, **{**job.train, **_where(job), **own})
 
 
 def _evaluate(job: Job) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from monai.transforms import Randomizable
 from torch.utils.data import Dataset
@@ -18,6 +19,8 @@ from radseg.pipelines.errors import InputError, radseg_cause
 from radseg.pipelines.training.prepared_cache import PreparedCache
 
 _logger = logging.getLogger("radseg.training")
+
+_COUNTED_AT_ONCE = 1 << 20
 
 
 class EpochDataset(Dataset[Any]):
@@ -44,6 +47,9 @@ class EpochDataset(Dataset[Any]):
         cache_dir: folder of a `PreparedCache`; None, nothing is kept on disk.
         cache_limit_gb: size of that folder to stay below.
         memory_share: of the machine's memory, what prepared items may take before the others are mapped from disk.
+
+    Attributes:
+        occurring: values above 0, up to `labels` or `must_occur`, that at least one item's label map has.
     """
 
     def __init__(
@@ -68,14 +74,16 @@ class EpochDataset(Dataset[Any]):
         self.seed = seed
         self.slice_axis = slice_axis
         self.labels = labels
-        self._absent = set(range(1, must_occur + 1))
+        self._sought = max(labels or 0, must_occur)
+        self.occurring: set[int] = set()
         self.keys = tuple(keys)
         self.epoch = 0
         self._cache = None if cache_dir is None else PreparedCache(cache_dir, transform, int(cache_limit_gb * 1e9))
         self._room_bytes = int(memory_share * _memory_bytes())
         self._prepared = [self._take(item) for item in tracked(self.data, "preparing images", progress)]
-        if self._absent and self.data:
-            names = ", ".join(str(label) for label in sorted(self._absent))
+        absent = set(range(1, must_occur + 1)) - self.occurring
+        if absent and self.data:
+            names = ", ".join(str(label) for label in sorted(absent))
             _logger.warning(
                 "label %s occurs in none of the %d items: the network can't learn it; check the labels and the split",
                 names, len(self.data),
@@ -101,7 +109,8 @@ class EpochDataset(Dataset[Any]):
             kept = self._prepare(sources) if cache is None else cache.get(sources, lambda: self._prepare(sources))
             if self.labels is not None:
                 check_labels(item["label"], kept["label"].numpy(), self.labels)
-            self._absent -= {label for label in self._absent if bool((kept["label"] == label).any())}
+            if self._sought:
+                self.occurring |= _values(kept["label"].numpy(), self._sought)
         except Exception as error:
             cause = radseg_cause(error)
             raise (cause or InputError(f"{item.get('image')}: can't be prepared: {error}")) from error
@@ -139,6 +148,15 @@ class EpochDataset(Dataset[Any]):
         if isinstance(self.augmentation, Randomizable):
             self.augmentation.set_random_state(seed=_item_seed(self.seed, self.epoch, index))
         return self.augmentation(item)
+
+
+def _values(label: npt.NDArray[Any], highest: int) -> set[int]:
+    """Which of the whole numbers from 1 to `highest` occur; a part at a time, since counting needs eight bytes each."""
+    flat, found = label.reshape(-1), np.zeros(highest + 1, bool)
+    for start in range(0, flat.size, _COUNTED_AT_ONCE):
+        part = np.clip(flat[start : start + _COUNTED_AT_ONCE], 0, highest + 1).astype(np.intp)
+        found |= np.bincount(part, minlength=highest + 2)[:-1] > 0
+    return set(np.flatnonzero(found).tolist()) - {0}
 
 
 def _item_seed(seed: int, epoch: int, index: int) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -13,12 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.experiments import child, machine, runs
 from radseg.pipelines.experiments.child import run_in_child
 from radseg.pipelines.experiments.results import Row
 from radseg.pipelines.experiments.runs import Job, fail, notes_on, read_run, run
+from radseg.pipelines.train import Training
 from radseg.pipelines.training.checkpoint import Checkpoint
 
 SAMPLES = Path(__file__).parents[3] / "sample_data"
@@ -47,12 +50,13 @@ def verbs(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
     """Stand-ins that leave what the verbs leave; gives the overrides that each was called with."""
     calls: dict[str, list[dict[str, Any]]] = {"train": [], "evaluate": []}
 
-    def train(bundle: str, **overrides: Any) -> None:
+    def train(bundle: str, **overrides: Any) -> Training:
         calls["train"].append(overrides)
         folder = Path(overrides["output_dir"])
         torch.save({"best_metric_epoch": 1}, folder / "last.pt")
         (folder / "model.pt").write_bytes(b"weights")
         (folder / "history.json").write_text('{"epochs": [{"epoch": 1, "loss": NaN}, {"epoch": 2, "loss": 0.5}]}')
+        return Training(folder / "model.pt", epochs=2, best_metric=0.5, stopped_early=False)
 
     def evaluate(bundle: str, **overrides: Any) -> dict[str, Any]:
         calls["evaluate"].append(overrides)
@@ -243,6 +247,28 @@ def test_a_run_in_a_process_of_its_own_leaves_its_record(tmp_path: Path) -> None
     assert record is not None
     assert record.run.status == "failed"
     assert "learning rate" in str(record.run.error)
+
+
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_a_label_that_no_item_of_a_fold_s_list_has_is_told_with_the_scores(split: str, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(SAMPLES / "lung_xray", data, ignore=shutil.ignore_patterns("dicom"))
+    lists = json.loads((data / "datalist.json").read_text())
+    for item in lists[split]:
+        with Image.open(data / item["label"]) as mask:
+            Image.new(mask.mode, mask.size).save(data / item["label"])
+    job = job_in(
+        tmp_path, dataset_dir=str(data), datalist=str(data / "datalist.json"), train={**TRAINING, "max_epochs": 1}
+    )
+    run_in_child(job)
+    record = read_run(job.place)
+    assert record is not None
+    assert record.run.done, record.run.error
+    said = {
+        "training": "no training item of this fold holds 'lung': its network can't have learned it",
+        "validation": "no validation item of this fold holds 'lung': validation says nothing of it",
+    }
+    assert [note for note in record.run.notes if "holds" in note] == [said[split]]
 
 
 @pytest.fixture
