@@ -126,6 +126,18 @@ def search(
     bundle: Bundle,
     rest: Rest = None,
     trials: Annotated[int, typer.Option(min=1, help="How many there shall be, earlier ones included.")] = 20,
+    startup_trials: Annotated[
+        int,
+        typer.Option(
+            "--startup-trials", "--startup_trials", min=0, help="Trained to their end before any trial may be pruned."
+        ),
+    ] = 5,
+    warmup_epochs: Annotated[
+        int,
+        typer.Option(
+            "--warmup-epochs", "--warmup_epochs", min=0, help="The first epoch after which a trial may be pruned."
+        ),
+    ] = 5,
     dataset_dir: DatasetDir = None,
     output: Output = None,
     seed: Annotated[int, typer.Option(help="Of suggestions and training.")] = 0,
@@ -136,7 +148,8 @@ def search(
 ) -> int:
     """Search the settings that a bundle's experiments.json names, by its validation metric; needs radseg[search].
 
-    Run again, it goes on where it was; with more --trials it adds to them.
+    A trial is pruned, stopped early, when its best epoch so far is worse than the median of the finished trials at that
+    epoch. Run again, the search goes on where it was; with more --trials it adds to them.
 
     Example: `radseg experiment search spine --dataset_dir DATA --trials 30 --output OUT --max_epochs 40`
     """
@@ -144,7 +157,10 @@ def search(
 
     overrides = with_paths(rest, dataset_dir=dataset_dir)
     options = {"seed": seed, "device": device, "progress": not quiet}
-    found = run(bundle, trials=trials, output_dir=output, trust_config=trust_config, **{**options, **overrides})
+    found = run(
+        bundle, trials=trials, startup_trials=startup_trials, warmup_epochs=warmup_epochs, output_dir=output,
+        trust_config=trust_config, **{**options, **overrides},
+    )  # fmt: skip
     if not quiet and found.best is not None:
         print(f"best of {len(found.trials)} trials: {found.metric} {found.best.value:.4f}\n{found.command}")
     return 1 if any(trial.status == "failed" for trial in found.trials) else 0

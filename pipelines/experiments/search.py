@@ -59,8 +59,8 @@ def search(
         bundle: name or folder.
         output_dir: folder of the search; `runs/<bundle>/search` when not given.
         trials: how many there shall be in all, those of earlier calls included.
-        startup_trials: how many are finished before one may be pruned.
-        warmup_epochs: epochs of a trial before it may be pruned.
+        startup_trials: how many are trained to their end before one may be pruned.
+        warmup_epochs: the first epoch after which a trial may be pruned.
         trust_config: allow a bundle folder that isn't radseg's own.
         run: the verb that trains.
         **overrides: config keys and values of all trials; a searched key that gets a value here is searched no more.

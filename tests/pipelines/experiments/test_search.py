@@ -280,6 +280,39 @@ def test_the_command_line_searches_and_prints_the_best(
     assert (ended.code, ended.out, ended.err) == (1, "", "")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "reached"), [((), (5, 5)), (("--startup-trials", "2", "--warmup-epochs", "3"), (2, 3))]
+)
+def test_the_command_line_says_when_pruning_may_begin(
+    arguments: tuple[str, ...], reached: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    radseg: Callable[..., Any],
+) -> None:  # fmt: skip
+    made: list[tuple[int, ...]] = []
+
+    class Noted(optuna.pruners.MedianPruner):
+        def __init__(self, *numbers: int) -> None:
+            made.append(numbers)
+            super().__init__(*numbers)
+
+    monkeypatch.setattr(optuna.pruners, "MedianPruner", Noted)
+    monkeypatch.setitem(search.__kwdefaults__, "run", FakeTraining())
+    ended = radseg("experiment", "search", "lung_ct", "-o", tmp_path / "out", "--trials", "1", *arguments)
+    assert ended.code == 0, ended.err
+    assert made[-1] == reached  # before it Optuna makes one of its own
+
+
+@pytest.mark.parametrize(("startup", "warmup"), [(2, 3), (4, 2)])
+def test_no_trial_is_pruned_before_the_warmup_epoch_nor_before_the_startup_trials(
+    startup: int, warmup: int, tmp_path: Path
+) -> None:
+    class Worsening(FakeTraining):
+        def dice(self, options: Mapping[str, Any], epoch: int) -> float:
+            return epoch / EPOCHS / len(self.calls)
+
+    found = tried(Worsening(), tmp_path / "out", trials=6, startup_trials=startup, warmup_epochs=warmup)
+    assert [one.epochs for one in found.trials] == [EPOCHS] * startup + [warmup] * (6 - startup)
+
+
 def test_a_setting_that_is_given_is_not_searched(tmp_path: Path) -> None:
     training = FakeTraining()
     found = tried(training, tmp_path / "out", trials=2, learning_rate=0.002)
