@@ -65,6 +65,13 @@ def memory(value: int | None) -> str:
     return NOTHING if value is None else f"{value / 1e9:.2f} GB"
 
 
+def parameters(count: int | None) -> str:
+    """A number of parameters; in millions where it is given in tens of thousands, as papers round it."""
+    if count is None:
+        return NOTHING
+    return f"{count:,}" if count % 10_000 else f"{count / 1e6:.2f} M"
+
+
 def setting(value: Any) -> str:
     """A searched setting's value."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

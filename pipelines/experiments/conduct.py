@@ -233,7 +233,8 @@ def _gathered(experiment: _Experiment) -> Results:
         records = [record for record in found if record is not None]
         if records or name in experiment.selected:
             parameters = next((one.parameters for one in records if one.parameters is not None), None)
-            variants.append(Variant(name, overrides, parameters, tuple(record.run for record in records)))
+            total = next((one.total_parameters for one in records if one.total_parameters is not None), None)
+            variants.append(Variant(name, overrides, parameters, tuple(record.run for record in records), total))
     rows = (row for variant in variants for run in variant.runs for row in run.rows)
     last = last_of([run for variant in variants for run in variant.runs])
     origin = last.origins[-1] if last is not None and last.origins else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from radseg.pipelines.experiments.cells import NAMES, title_of
-from radseg.pipelines.experiments.paper import paper_of, published, published_difference
+from radseg.pipelines.experiments.paper import paper_of, published, published_difference, published_parameters
 from radseg.pipelines.experiments.results import Results, Run, Variant
 from radseg.pipelines.experiments.scores import TESTED, Comparison, baseline_of, case_values, over_folds
 from radseg.pipelines.experiments.tables import fold_name
@@ -74,18 +74,29 @@ def differences(results: Results, found: Sequence[Comparison], form: Form = "png
 def parameters_against(results: Results, metric: str = "iou", form: Form = "png") -> bytes | None:
     """Each variant's mean metric over folds (bars: ± sd) against its parameters, the paper's as open diamonds.
 
+    Parameters are those in total, as papers count them; trained ones where a run doesn't say. The paper's score stands
+    at the paper's own number of parameters, if it gives one.
+
     Returns:
         None unless variants of at least two numbers of parameters were scored.
     """
     panels = {}
+    in_total = parameters_in_total(results)
     for label in results.labels:
         mine = panels[f"{title_of(metric)}{_of(results, label)}, mean over folds"] = list[Network]()
         for variant in results.variants:
             ours = over_folds(variant, label, metric)
-            if ours.mean is not None and variant.parameters is not None:
-                theirs = published(paper_of(results, label), variant.name, metric)
-                mine.append(Network(variant.name, variant.parameters, ours.mean, ours.sd, theirs))
+            count = variant.total_parameters if in_total else variant.parameters
+            if ours.mean is not None and count is not None:
+                paper = paper_of(results, label)
+                theirs = published(paper, variant.name, metric), published_parameters(paper, variant.name)
+                mine.append(Network(variant.name, count, ours.mean, ours.sd, *theirs))
     return plot_parameters_against(panels, form)
+
+
+def parameters_in_total(results: Results) -> bool:
+    """Whether every network's number of all parameters is known."""
+    return all(variant.total_parameters is not None for variant in results.variants)
 
 
 def bland_altman(results: Results, form: Form = "png") -> bytes | None:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from radseg.pipelines.experiments.cells import counted, seconds
+from radseg.pipelines.experiments.cells import counted, parameters, seconds
 from radseg.pipelines.experiments.origins import commits, devices, machines
+from radseg.pipelines.experiments.paper import published_parameters
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.tables import Table
 
@@ -20,6 +21,7 @@ def on_what(results: Results) -> Table:
         ("Data set's sha256", data.sha256, said),
         ("Simulated", "yes, at least in part" if data.simulated else "no", _text(paper, "simulated", said)),
         ("Split", data.said or f"{data.folds} folds by {data.by}", _text(paper, "split", said)),
+        *_parameters(results),
         ("Machine", machines(runs), _text(paper, "machine", said)),
         (
             "Time",
@@ -47,6 +49,16 @@ def said_on(results: Results) -> str:
     if results.paper is None:
         return ours
     return f"{ours} Paper on {_text(results.paper, 'on', 'data that are not stated')}."
+
+
+def _parameters(results: Results) -> list[tuple[str, str, str]]:
+    """Those of the only network; where there are several, each has its own in their table."""
+    if len(results.variants) != 1 or (variant := results.variants[0]).parameters is None:
+        return []
+    total = variant.total_parameters
+    ours = f"{parameters(variant.parameters)} trained" + (f", {parameters(total)} in total" if total else "")
+    theirs = published_parameters(results.paper, variant.name)
+    return [("Parameters", ours, "not stated" if theirs is None else f"{parameters(theirs)} in total")]
 
 
 def _data(results: Results) -> str:

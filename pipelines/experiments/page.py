@@ -116,6 +116,7 @@ def _scores(results: Results, found: Sequence[Comparison]) -> str:
 
 
 def _figures(results: Results, found: Sequence[Comparison]) -> str:
+    counted = "parameters in total" if figures.parameters_in_total(results) else "trained parameters"
     form: Form = "svg"  # lines, so that it is sharp in print too
     shown = [
         (
@@ -125,7 +126,8 @@ def _figures(results: Results, found: Sequence[Comparison]) -> str:
         ),
         (
             figures.parameters_against(results, form=form) if results.experiment == "compare" else None,
-            f"{title_of('iou')} against the network's parameters (log scale); bars are ± sd between folds",
+            f"{title_of('iou')} against the network's {counted} (log scale); bars are ± sd between folds"
+            + ("; open diamonds: the paper, at its own number of parameters if it gives one" if results.paper else ""),
         ),
         (
             figures.boxes(results, form=form),

@@ -1,4 +1,4 @@
-"""What a plan's "paper" holds: published numbers by fold or by variant, and the label that they are of."""
+"""What a plan's "paper" holds: published numbers by fold or by variant, the label that they are of, parameters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +24,12 @@ def published(paper: Mapping[str, Any] | None, variant: str, metric: str) -> flo
     """The paper's number for a variant."""
     value = ((paper or {}).get("variants") or {}).get(variant, {}).get(metric)
     return float(value) if isinstance(value, int | float) else None
+
+
+def published_parameters(paper: Mapping[str, Any] | None, variant: str) -> int | None:
+    """The paper's number of parameters of a variant's network, in total."""
+    value = ((paper or {}).get("parameters") or {}).get(variant)
+    return int(value) if isinstance(value, int | float) else None
 
 
 def published_difference(paper: Mapping[str, Any] | None, variant: str, baseline: str, metric: str) -> float | None:

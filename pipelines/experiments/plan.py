@@ -22,7 +22,8 @@ class Plan:
     Attributes:
         baseline: the variant that the others are compared with.
         variants: config overrides of each, as `radseg train` takes them.
-        paper: published numbers: "source", "on", and "variants" or "folds" and "mean"; None where there are none.
+        paper: published numbers: "source", "on", and "variants" or "folds" and "mean", and by variant "parameters", in
+            total; None where there are none.
     """
 
     baseline: str

@@ -27,7 +27,8 @@ class Progress:
 
     Attributes:
         trained: whether the training ended.
-        parameters: of the network.
+        parameters: of the network, those that are trained.
+        total_parameters: all, with the statistics of batch norms.
         best_epoch: that validation chose.
         absent_labels: names of the labels that no item of `training`, or none of `validation`, has.
         seconds: wall clock by stage.
@@ -44,6 +45,7 @@ class Progress:
             held = {}
         self.trained: bool = held.get("trained", False)
         self.parameters: int | None = held.get("parameters")
+        self.total_parameters: int | None = held.get("total_parameters")
         self.best_epoch: int | None = held.get("best_epoch")
         self.absent_labels: Mapping[str, Sequence[str]] = held.get("absent_labels", {})
         self.seconds: dict[str, float] = held.get("seconds", {})
@@ -72,10 +74,11 @@ class Progress:
             self._save()
 
     def note_training(
-        self, parameters: int | None, best_epoch: int, absent_labels: Mapping[str, Sequence[str]]
+        self, parameters: tuple[int, int] | None, best_epoch: int, absent_labels: Mapping[str, Sequence[str]]
     ) -> None:
-        """The training ended."""
-        self.trained, self.parameters, self.best_epoch = True, parameters, best_epoch
+        """The training ended; parameters are those that are trained and all."""
+        self.trained, self.best_epoch = True, best_epoch
+        self.parameters, self.total_parameters = parameters or (None, None)
         self.absent_labels = absent_labels
         self._save()
 

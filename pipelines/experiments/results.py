@@ -138,12 +138,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Variant:
-    """A form of the bundle: its name, what it changes in the config, its network's parameters, its runs."""
+    """A form of the bundle.
+
+    Attributes:
+        name: its name.
+        overrides: what it changes in the config.
+        parameters: of its network, those that are trained; None where they aren't known.
+        runs: its runs.
+        total_parameters: all of them, with the means and variances of batch norms, as Keras counts; None where they
+            aren't known.
+    """
 
     name: str
     overrides: Mapping[str, Any]
     parameters: int | None
     runs: tuple[Run, ...] = ()
+    total_parameters: int | None = None
 
 
 @dataclass(frozen=True)

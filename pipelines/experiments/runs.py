@@ -62,10 +62,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Record:
-    """A run that ended, and how many parameters its network has."""
+    """A run that ended, and how many parameters its network has: trained ones, and all as `Variant` counts them."""
 
     run: Run
     parameters: int | None
+    total_parameters: int | None = None
 
 
 def run(job: Job) -> Record:
@@ -130,7 +131,7 @@ def read_run(folder: Path) -> Record | None:
         file = folder / name
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            return Record(Run.from_json(content["run"]), content["parameters"])
+            return Record(Run.from_json(content["run"]), content["parameters"], content.get("total_parameters"))
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -175,13 +176,16 @@ def _where(job: Job) -> dict[str, Any]:
     return {"dataset_dir": job.dataset_dir, "datalist": job.datalist, "progress": job.progress}
 
 
-def _parameters(job: Job) -> int | None:
-    """Trainable parameters of the variant's network, where the config defines one by the usual name."""
+def _parameters(job: Job) -> tuple[int, int] | None:
+    """Trained and all parameters of the variant's network, where the config defines one by the usual name."""
     parser = load_workflow(job.bundle, "train", job.train, trust_config=True).parser
     if "network_def" not in parser.config:
         return None
     network: torch.nn.Module = parser.get_parsed_content("network_def")
-    return sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    statistics = ("running_mean", "running_var")
+    counted = [one.numel() for name, one in network.named_buffers() if name.rpartition(".")[2] in statistics]
+    return trained, sum(parameter.numel() for parameter in network.parameters()) + sum(counted)
 
 
 def _best_epoch(folder: Path) -> int:
@@ -207,11 +211,12 @@ def _ended(job: Job, progress: Progress, **outcome: Any) -> Record:
         ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **outcome,
     )
-    return Record(ran, progress.parameters)
+    return Record(ran, progress.parameters, progress.total_parameters)
 
 
 def _write(file: Path, record: Record) -> None:
-    content = finite({"parameters": record.parameters, "run": asdict(record.run)})
+    counts = {"parameters": record.parameters, "total_parameters": record.total_parameters}
+    content = finite({**counts, "run": asdict(record.run)})
     try:
         write_whole(file, [json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"])
     except OSError as error:

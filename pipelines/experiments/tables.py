@@ -11,12 +11,19 @@ from radseg.pipelines.experiments.cells import (
     memory,
     number,
     p_value,
+    parameters,
     seconds,
     signed,
     title_of,
 )
 from radseg.pipelines.experiments.origins import commits, machines
-from radseg.pipelines.experiments.paper import paper_of, published, published_difference, published_metrics
+from radseg.pipelines.experiments.paper import (
+    paper_of,
+    published,
+    published_difference,
+    published_metrics,
+    published_parameters,
+)
 from radseg.pipelines.experiments.results import Results, Run, Variant
 from radseg.pipelines.experiments.scores import (
     POOLED,
@@ -86,11 +93,13 @@ def fold_tables(results: Results, variant: Variant) -> list[Table]:
 
 
 def variant_table(results: Results) -> Table:
-    """A row a variant: parameters, mean ± sd over folds of Dice, IoU and what the paper has, the paper's beside."""
+    """A row a variant: parameters, mean ± sd over folds of Dice, IoU and what the paper has, its numbers beside."""
     names = metric_names(results)
     theirs = published_metrics(results.paper)
     columns = _Columns()
-    columns.add("", ["Parameters", "Folds"])
+    counted_by_paper = any(published_parameters(results.paper, one.name) is not None for one in results.variants)
+    columns.add("Parameters", ["trained", "total", *(["paper, total"] if counted_by_paper else [])])
+    columns.add("", ["Folds"])
     kept: list[tuple[str, str | None]] = []  # metric and label, or no label for the paper's
     for name in [*(name for name in names if name in ("dice", "iou") or name in theirs), *theirs]:
         if any(name == done for done, _ in kept):
@@ -104,15 +113,19 @@ def variant_table(results: Results) -> Table:
         columns.add(title_of(name), ["paper" if label is None else _ours(results, label) for _, label in both])
     rows = []
     for variant in results.variants:
-        parameters = NOTHING if variant.parameters is None else f"{variant.parameters:,}"
+        sizes = [parameters(variant.parameters), parameters(variant.total_parameters)]
+        sizes += [parameters(published_parameters(results.paper, variant.name))] if counted_by_paper else []
         cells = (
             number(published(results.paper, variant.name, name), name)
             if label is None
             else mean_sd(over_folds(variant, label, name), name)
             for name, label in kept
         )
-        rows.append((variant.name, parameters, _folds(results, variant), *cells))
-    note = f"Mean ± standard deviation of the folds' means. The baseline is {results.baseline}."
+        rows.append((variant.name, *sizes, _folds(results, variant), *cells))
+    note = (
+        f"Mean ± standard deviation of the folds' means. The baseline is {results.baseline}. "
+        "Parameters in total include the means and variances of batch norms, as Keras counts."
+    )
     return Table(
         title="Scores of each variant, the paper's beside ours" if theirs else "Scores of each variant",
         groups=tuple(columns.groups),

@@ -72,7 +72,8 @@ def made_up(
                     origins=(origin,), ended=ended,
                 )
             )  # fmt: skip
-        by_variant.append(Variant(name, {}, (parameters or {}).get(name, 11_877_134), tuple(runs)))
+        trained = (parameters or {}).get(name, 11_877_134)
+        by_variant.append(Variant(name, {}, trained, tuple(runs), trained + 5_888))
     leak = by == "image"
     said = f"{folds} folds by {by}, seed 0"
     return Results(

@@ -16,10 +16,11 @@ class Network:
 
     Attributes:
         name: as the legend calls it.
-        parameters: that are trained.
+        parameters: how many it has.
         score: mean over folds.
         sd: standard deviation over folds, None of a single one.
         published: the paper's score, None where it gives none.
+        published_parameters: how many the paper says it has, None where it doesn't.
     """
 
     name: str
@@ -27,10 +28,13 @@ class Network:
     score: float
     sd: float | None = None
     published: float | None = None
+    published_parameters: int | None = None
 
 
 def parameters_against(panels: Mapping[str, Sequence[Network]], form: Form = "png") -> bytes | None:
     """Each network's score (bars: ± sd) against its parameters, the paper's scores as open diamonds.
+
+    A diamond stands at the paper's number of parameters, or at ours where the paper gives none.
 
     Args:
         panels: networks by what stands above them; a network has the same colour and marker in each.
@@ -55,10 +59,11 @@ def parameters_against(panels: Mapping[str, Sequence[Network]], form: Form = "pn
                 )  # fmt: skip
                 if one.published is not None:
                     axes.plot(
-                        one.parameters, one.published, marker="D", markersize=8, markerfacecolor="white",
-                        color=color(place),
+                        one.published_parameters or one.parameters, one.published, marker="D", markersize=8,
+                        markerfacecolor="white", color=color(place),
                     )  # fmt: skip
-            _million_axis(axes, [one.parameters for one in networks])
+            theirs = [one.published_parameters for one in networks if one.published is not None]
+            _million_axis(axes, [*(one.parameters for one in networks), *(count for count in theirs if count)])
             axes.set(xlabel="parameters, million", title=title)
         beside = [paper_diamond()] if any(one.published is not None for one in networks) else []
         figure.legend(handles=[*handles.values(), *beside], loc="outside right center")

@@ -12,6 +12,8 @@ from PIL import Image
 from radseg.pipelines.experiments import figures
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.scores import comparisons
+from radseg.pipelines.report.plots import Network
+from radseg.pipelines.report.plots import parameters_against as plot_parameters_against
 from radseg.pipelines.report.plots.look import COLORS, Form
 
 PAPER = {"source": "s", "on": "o", "variants": {"full": {"dice": 0.9, "iou": 0.85}, "less": {"dice": 0.8, "iou": 0.7}}}
@@ -71,10 +73,31 @@ def test_there_is_no_figure_of_nothing() -> None:
     assert figures.curves(no_history) is None
 
 
+def test_the_papers_diamond_stands_at_its_own_number_of_parameters() -> None:
+    networks = [Network("a", 10_000_000, 0.8, published=0.7), Network("b", 20_000_000, 0.9)]
+
+    def diamond(of: list[Network]) -> int:
+        """Rightmost column of the lowest score's marker, which lies below the legend."""
+        lower = pixels(plot_parameters_against({"IoU": of}))[450:]
+        return int(np.flatnonzero((abs(lower - [0x00, 0x72, 0xB2]).max(axis=-1) < 12).any(axis=0)).max())
+
+    elsewhere = [replace(networks[0], published_parameters=15_000_000), networks[1]]
+    assert diamond(elsewhere) > diamond(networks) + 100
+    outside = [replace(networks[0], published_parameters=90_000_000), networks[1]]
+    assert diamond(outside) > diamond(elsewhere)
+
+
+def test_ours_stand_at_all_their_parameters_if_all_are_known() -> None:
+    known = two()
+    assert figures.parameters_in_total(known)
+    variants = (replace(known.variants[0], total_parameters=None), *known.variants[1:])
+    assert not figures.parameters_in_total(replace(known, variants=variants))
+
+
 def test_networks_of_one_size_are_not_set_against_it() -> None:
     assert figures.parameters_against(made_up({"a": 0.8, "b": 0.7})) is None
     unknown = two()
-    variants = tuple(replace(variant, parameters=None) for variant in unknown.variants)
+    variants = tuple(replace(variant, parameters=None, total_parameters=None) for variant in unknown.variants)
     assert figures.parameters_against(replace(unknown, variants=variants)) is None
 
 

@@ -79,12 +79,12 @@ def test_variants_stand_beside_the_papers_by_the_label_that_it_is_of(ablation: t
     results, page = ablation
     rows = page.table("paper")
     assert rows[0][-2:] == ["Dice", "IoU"]
-    assert rows[1][3:6] == ["vertebra", "fracture", "paper"]
+    assert rows[1][4:7] == ["vertebra", "fracture", "paper"]
     found = over_folds(results.variants[1], "fracture", "dice")
     assert rows[3][0] == "no FFM"
-    assert rows[3][4:6] == [f"{found.mean:.4f} ± {found.sd:.4f}", "0.8618"]
-    assert rows[4][2] == "1 of 3"
-    assert rows[4][5] == "–"
+    assert rows[3][5:7] == [f"{found.mean:.4f} ± {found.sd:.4f}", "0.8618"]
+    assert rows[4][3] == "1 of 3"
+    assert rows[4][6] == "–"
 
 
 def test_differences_have_interval_p_and_what_the_paper_found(ablation: tuple[Results, Page]) -> None:
@@ -171,8 +171,20 @@ def test_a_comparison_shows_parameters_against_iou(tmp_path: Path) -> None:
         parameters={"small": 8_047_441, "large": 29_933_105},
     )  # fmt: skip
     page = page_of(results, tmp_path)
-    assert "IoU against the network's parameters" in page.text
-    assert page.table("Parameters")[2][1] == "8,047,441"
+    assert "IoU against the network's parameters in total" in page.text
+    assert page.table("Parameters")[1][1:3] == ["trained", "total"]
+    assert page.table("Parameters")[2][1:3] == ["8,047,441", "8,053,329"]
+
+
+def test_the_papers_numbers_of_parameters_stand_beside_ours(tmp_path: Path) -> None:
+    paper = {**VARIANTS, "parameters": {"full": 29_930_000}}
+    rows = page_of(made_up({"full": 0.8, "no FFM": 0.7}, folds=2, paper=paper), tmp_path).table("Parameters")
+    assert rows[1][1:4] == ["trained", "total", "paper, total"]
+    assert [row[3] for row in rows[2:]] == ["29.93 M", "–"]
+    one = made_up({"lung_ct": 0.7}, folds=2, experiment="cross-validate",
+                  paper={**FOLDS, "parameters": {"lung_ct": 11_883_022}})  # fmt: skip
+    first = {row[0]: row[1:] for row in page_of(one, tmp_path).tables[0]}
+    assert first["Parameters"] == ["11,877,134 trained, 11,883,022 in total", "11,883,022 in total"]
 
 
 def test_the_page_loads_nothing_and_runs_nothing(ablation: tuple[Results, Page]) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from radseg.networks import LungUNet
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.experiments import child, machine, runs
 from radseg.pipelines.experiments.child import run_in_child
@@ -87,9 +88,11 @@ def test_a_run_trains_then_scores_the_test_split_with_its_own_weights(
     assert set(record.run.seconds) == {"train", "evaluate"}
     assert record.run.peak_memory_bytes is not None
     assert record.run.peak_memory_bytes > 10**7
-    # the weights of LungUNet with 4 filters, as its own test counts them for any width
-    assert record.parameters is not None
-    assert record.parameters > 1000
+    network = LungUNet(features=4)
+    assert record.parameters == sum(one.numel() for one in network.parameters())
+    # a mean and a variance for each of the channels, which are a weight and a bias of the norm
+    norms = [one for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    assert record.total_parameters == record.parameters + 2 * sum(one.num_features for one in norms)
     assert read_run(job.place) == record
 
 
@@ -149,9 +152,10 @@ def test_a_record_of_before_that_was_kept_can_be_read(verbs: dict[str, list[dict
     job = job_in(tmp_path)
     record = run(job)
     content = json.loads((job.place / "run.json").read_text())
-    del content["run"]["origins"], content["run"]["ended"]
+    del content["run"]["origins"], content["run"]["ended"], content["total_parameters"]
     (job.place / "run.json").write_text(json.dumps(content))
-    assert read_run(job.place) == replace(record, run=replace(record.run, origins=(), ended=None))
+    earlier = replace(record, run=replace(record.run, origins=(), ended=None), total_parameters=None)
+    assert read_run(job.place) == earlier
 
 
 def test_what_fails_is_recorded_in_a_line_and_tried_again(
