@@ -24,7 +24,7 @@ experiment = typer.Typer(
 
 Output = Annotated[str | None, typer.Option("--output", "--output_dir", "-o", help="Folder for the results.")]
 Folds = Annotated[int, typer.Option(min=1, help="1: the datalist's own training, validation and test.")]
-By = Annotated[str, typer.Option(help="patient; image as in the papers, which leaks and is said to.")]
+By = Annotated[str, typer.Option(help="patient; image, which leaks between patients and is said to.")]
 Choose = Annotated[str, typer.Option(help="Weights: the best epoch's on the validation fold, or the last epoch's.")]
 Only = Annotated[str | None, typer.Option(help="Folds to run now, such as 0,1.")]
 Variants = Annotated[str | None, typer.Option(help='Such as "full,no FFM"; the baseline always runs.')]

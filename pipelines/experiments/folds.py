@@ -18,7 +18,7 @@ BY = ("patient", "image")
 CHOOSE = ("validation", "last")
 _VALIDATION = (80, 20)  # training and validation of two folds, where no third is left to validate
 _LEAK = (
-    "split by image: images of one patient may lie on both sides ({known}), a leak as in the papers; "
+    "split by image: images of one patient may lie on both sides ({known}), a leak; "
     "results on this split don't hold for unseen patients"
 )
 
@@ -72,7 +72,8 @@ def write_folds(
         dataset_dir: folder or URL that its paths start from.
         output_dir: the experiment's folder.
         folds: how many.
-        by: `patient` keeps a patient on one side; `image` deals single images, as the papers did.
+        by: `patient` keeps a patient on one side; `image` deals single images, whoever they are of. The lung CT paper
+            dealt slices too, but held out a fifth once, on which it scored all of its five trainings.
         seed: of the dealing.
         choose: which epoch's weights a run keeps, one of `CHOOSE`.
 

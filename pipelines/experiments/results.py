@@ -52,7 +52,7 @@ class Dataset:
         simulated: whether an item that is tested is simulated.
         by: `patient` or `image`, what was dealt to the folds.
         folds: number of folds; 1 for the datalist's own training, validation and test.
-        leak: whether images of one patient may lie on both sides, as in the papers.
+        leak: whether images of one patient may lie on both sides.
         said: how the folds were made, and the warning that goes with a leak, in a sentence or two.
     """
 
