@@ -50,7 +50,6 @@ $(LABEL_READY): $(READY)
 
 demo: $(BUNDLES:%=demo-%)
 	@echo "masks, statistics and previews are below $(DEMO); open a preview.png"
-	@echo "(spine: minutes of training on phantoms; it needs far longer than that)"
 
 $(BUNDLES:%=demo-%): demo-%: $(READY)
 	@if [ ! -f bundles/$*/models/model.pt ] && [ ! -f $(DEMO)/$*-training/.finished ]; then \

@@ -22,7 +22,7 @@ class CleanLabel(Transform):
     """Clean each label of an integer mask by itself.
 
     A piece is a connected component with corners counted as contact (26 neighbours in 3D, 8 in 2D). First pieces
-    below ``min_volume_mm3`` go, then all but the ``keep_largest`` largest; when that is done for every label, holes
+    below ``min_volume_mm3`` or ``min_share`` of the label's largest go, then all but the ``keep_largest`` largest; when that is done for every label, holes
     are filled: background that a label encloses on all sides (in all three dimensions on a volume; (C, H, W, 1), a
     radiograph or single slice, is the plane that it is). Another label inside a hole stays, other labels are never
     touched, and an empty mask stays empty.
@@ -32,12 +32,13 @@ class CleanLabel(Transform):
 
     Args:
         min_volume_mm3: smallest piece that stays.
+        min_share: smallest piece that stays, as a share of the label's largest, 0 to 1.
         keep_largest: how many pieces per label stay; ``None`` keeps all. Of equal ones the first in the array stays.
         fill_holes: fill enclosed background.
         labels: the labels to clean; ``None`` cleans all but 0.
 
     Raises:
-        ValueError: a volume is negative, ``keep_largest`` is below 1, or a label isn't positive.
+        ValueError: a volume is negative, a share isn't from 0 to 1, ``keep_largest`` is below 1, or a label isn't positive.
     """
 
     def __init__(
@@ -46,7 +47,10 @@ class CleanLabel(Transform):
         keep_largest: int | None = None,
         fill_holes: bool = False,
         labels: Sequence[int] | None = None,
+        min_share: float = 0.0,
     ) -> None:
+        if not 0 <= min_share <= 1:
+            raise ValueError(f"min_share must be from 0 to 1, got {min_share}.")
         if not min_volume_mm3 >= 0:
             raise ValueError(f"min_volume_mm3 must not be negative, got {min_volume_mm3}.")
         if keep_largest is not None and keep_largest < 1:
@@ -54,6 +58,7 @@ class CleanLabel(Transform):
         if labels is not None and any(label < 1 for label in labels):
             raise ValueError(f"labels must be positive (0 is background), got {tuple(labels)}.")
         self.min_volume_mm3 = float(min_volume_mm3)
+        self.min_share = float(min_share)
         self.keep_largest = keep_largest
         self.fill_holes = fill_holes
         self.labels = None if labels is None else frozenset(labels)
@@ -70,7 +75,7 @@ class CleanLabel(Transform):
         if values.dtype.kind == "f" and not _holds_integers(values):
             raise ValueError("label cleaning takes an integer mask; this one holds fractions or undefined values.")
         min_voxels = self.min_volume_mm3 / _voxel_volume_mm3(mask) if self.min_volume_mm3 else 0.0
-        if not (self.fill_holes or self.keep_largest is not None or min_voxels > 1):
+        if not (self.fill_holes or self.keep_largest is not None or self.min_share or min_voxels > 1):
             return source
         cleaned = _as_integers(values)
         for channel in cleaned:
@@ -84,8 +89,9 @@ class CleanLabel(Transform):
         stays = np.ones(len(pieces.label), bool)
         for label in labels:
             of_label = np.flatnonzero(pieces.label == label)
+            least = max(min_voxels, self.min_share * float(pieces.voxels[of_label].max()))
             # half a millionth of slack: a piece of exactly the minimum stays whatever the affine's last digit is
-            stays[of_label] = pieces.voxels[of_label] >= min_voxels * (1 - 1e-6)
+            stays[of_label] = pieces.voxels[of_label] >= least * (1 - 1e-6)
             if self.keep_largest is not None:
                 by_size = of_label[np.lexsort((pieces.first[of_label], -pieces.voxels[of_label]))]
                 stays[by_size[self.keep_largest :]] = False
@@ -111,9 +117,10 @@ class CleanLabeld(MapTransform):
         fill_holes: bool = False,
         labels: Sequence[int] | None = None,
         allow_missing_keys: bool = False,
+        min_share: float = 0.0,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.clean = CleanLabel(min_volume_mm3, keep_largest, fill_holes, labels)
+        self.clean = CleanLabel(min_volume_mm3, keep_largest, fill_holes, labels, min_share)
 
     def __call__(self, data: Mapping[Hashable, torch.Tensor]) -> dict[Hashable, torch.Tensor]:
         """Return the dictionary with the masks at ``keys`` cleaned."""

@@ -15,7 +15,7 @@ from measure import run
 
 BUNDLES = ("spine", "lung_ct")
 NOTHING_SKIPPED = {"locate": False, "skip_air": False}
-# stock masks aren't cleaned of small pieces either
+# stock masks are not cleaned of small pieces either, and lie on a grid of 1.5 mm
 OURS = {
     "exact": {"precision": "exact", **NOTHING_SKIPPED},
     "fast": {"precision": "fast", **NOTHING_SKIPPED},
@@ -67,12 +67,16 @@ class Side:
 def sides_of(bundle: str, weights: str, cache: Path, stock_batch: int, nnunet_python: Path | None) -> list[Side]:
     """Stock MONAI first, then nnU-Net if its environment is named and it can do the job, then radseg's ways."""
     common = {"bundle": bundle, "weights": weights}
+    # the same work for all
+    same: dict[str, object] = {"minimum_volume_mm3": 0.0}
+    if bundle == "spine":
+        same |= {"minimum_share": 0.0, "spacing_mm": [1.5, 1.5, 1.5]}  # as in stock.py and nnunet.py
     stock = {**common, **STOCK_SHAPE[bundle], "batch": stock_batch}
     sides = [Side("stock", "stock.py", stock)]
     if nnunet_python is not None and bundle == "spine":
         sides.append(Side("nnU-Net", "nnunet.py", {**common, **STOCK_SHAPE[bundle]}, nnunet_python))
     for name, settings in OURS.items():
-        order = {**common, "overrides": {**settings, "minimum_volume_mm3": 0.0}}
+        order = {**common, "overrides": {**settings, **same}}
         home = cache / "homes" / f"{bundle}-{name.replace(', ', '-').replace(' ', '-')}"
         sides.append(Side(name, "ours.py", order, home=home.resolve(), ours=True))
     return sides

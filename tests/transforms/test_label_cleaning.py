@@ -44,6 +44,17 @@ def test_a_slice_is_measured_by_area_times_thickness() -> None:
     assert CleanLabel(min_volume_mm3=6.0)(in_plane).sum() == 3
 
 
+def test_pieces_below_a_share_of_their_labels_largest_go() -> None:
+    mask = pieces_of_2_and_12_voxels(1)
+    mask[0, 9, 0:5, 5] = 2
+    assert torch.equal(CleanLabel(min_share=2 / 12)(mask).as_tensor(), mask)
+    cleaned = CleanLabel(min_share=0.17)(mask)
+    assert (cleaned == 1).sum() == 12
+    assert (cleaned == 2).sum() == 5
+    with pytest.raises(ValueError, match="min_share must be from 0 to 1"):
+        CleanLabel(min_share=1.1)
+
+
 def test_the_largest_pieces_of_each_label_stay() -> None:
     mask = pieces_of_2_and_12_voxels(1)
     mask[0, 9, 0:5, 5] = 2
