@@ -22,10 +22,10 @@ class CleanLabel(Transform):
     """Clean each label of an integer mask by itself.
 
     A piece is a connected component with corners counted as contact (26 neighbours in 3D, 8 in 2D). First pieces
-    below ``min_volume_mm3`` or ``min_share`` of the label's largest go, then all but the ``keep_largest`` largest; when that is done for every label, holes
-    are filled: background that a label encloses on all sides (in all three dimensions on a volume; (C, H, W, 1), a
-    radiograph or single slice, is the plane that it is). Another label inside a hole stays, other labels are never
-    touched, and an empty mask stays empty.
+    below ``min_volume_mm3`` or ``min_share`` of the label's largest go, then all but the ``keep_largest`` largest;
+    when that is done for every label, holes are filled: background that a label encloses on all sides (in all three
+    dimensions on a volume; (C, H, W, 1), a radiograph or single slice, is the plane that it is). Another label inside
+    a hole stays, other labels are never touched, and an empty mask stays empty.
 
     The volume of a voxel is the determinant of the affine; of a 2D mask with a 4×4 affine that is area times slice
     thickness, of one with a 3×3 affine the area (mm²).
@@ -38,7 +38,8 @@ class CleanLabel(Transform):
         labels: the labels to clean; ``None`` cleans all but 0.
 
     Raises:
-        ValueError: a volume is negative, a share isn't from 0 to 1, ``keep_largest`` is below 1, or a label isn't positive.
+        ValueError: a volume is negative, a share isn't from 0 to 1, ``keep_largest`` is below 1, or a label isn't
+            positive.
     """
 
     def __init__(
