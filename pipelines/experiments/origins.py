@@ -24,9 +24,9 @@ _One = TypeVar("_One", bound=Computed)
 
 
 def last_of(ones: Sequence[_One]) -> _One | None:
-    """The one that ended last, of those that say when."""
+    """The one that ended last, of those that say when; of two in one second the later in order."""
     known = [one for one in ones if one.ended is not None]
-    return max(known, key=lambda one: datetime.fromisoformat(one.ended or ""), default=None)
+    return max(reversed(known), key=lambda one: datetime.fromisoformat(one.ended or ""), default=None)
 
 
 def commits(ones: Sequence[Computed]) -> str:

@@ -1,7 +1,6 @@
 """A new bundle is a folder: every verb runs on it, and nothing in the code has to know of it."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-
-import radseg.bundles
+from untrained import untrained
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,8 +24,7 @@ NETWORK = {
 
 @pytest.fixture
 def toy(tmp_path: Path) -> Path:
-    folder = tmp_path / "toy"
-    shutil.copytree(radseg.bundles.root("spine"), folder, ignore=shutil.ignore_patterns("models"))
+    folder = untrained("spine", tmp_path).rename(tmp_path / "toy")
     for config in ("train", "evaluate", "inference"):
         content = json.loads((folder / f"{config}.json").read_text())
         content |= {

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("monailabel")
 
 from label_app import first_versions, radiographs, truth
+from untrained import first_version_untrained
 
 from radseg.pipelines.engine.prediction import Effort, Prediction
 from radseg.pipelines.label_server.models.serving import Serving
@@ -24,6 +25,7 @@ def store(tmp_path: Path) -> LabelStore:
 
 @pytest.fixture
 def serving(tmp_path: Path) -> Serving:
+    first_version_untrained(tmp_path / "workspace", "spine", tmp_path / "untrained")
     return first_versions(tmp_path / "workspace", "spine", "lung_xray")
 
 
