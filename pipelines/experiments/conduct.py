@@ -236,15 +236,11 @@ def _gathered(experiment: _Experiment) -> Results:
             total = next((one.total_parameters for one in records if one.total_parameters is not None), None)
             variants.append(Variant(name, overrides, parameters, tuple(record.run for record in records), total))
     rows = (row for variant in variants for run in variant.runs for row in run.rows)
-    last = last_of([run for variant in variants for run in variant.runs])
-    origin = last.origins[-1] if last is not None and last.origins else None
     return Results(
         experiment=experiment.kind,
         bundle=experiment.root.name,
         version=read_json(configs(experiment.root) / "metadata.json")["version"],
-        commit=None if origin is None else origin.commit,
-        date=None if last is None else last.ended,
-        machine=None if origin is None else origin.machine,
+        **last_of([run for variant in variants for run in variant.runs]),
         dataset=Dataset(
             sha256=experiment.dataset_sha256,
             cases=folds.cases,

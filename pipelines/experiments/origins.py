@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 from radseg.pipelines.experiments.cells import counted
 from radseg.pipelines.experiments.results import Machine, Origin
@@ -20,13 +20,18 @@ class Computed(Protocol):
     def ended(self) -> str | None: ...  # noqa: D102
 
 
-_One = TypeVar("_One", bound=Computed)
-
-
-def last_of(ones: Sequence[_One]) -> _One | None:
-    """The one that ended last, of those that say when; of two in one second the later in order."""
+def last_of(ones: Sequence[Computed]) -> dict[str, Any]:
+    """Commit, date and machine of the one that ended last, of two in one second the later in order; None if unknown."""
     known = [one for one in ones if one.ended is not None]
-    return max(reversed(known), key=lambda one: datetime.fromisoformat(one.ended or ""), default=None)
+    last = max(reversed(known), key=lambda one: datetime.fromisoformat(one.ended or ""), default=None)
+    if last is None:
+        return {"commit": None, "date": None, "machine": None}
+    origin = last.origins[-1] if last.origins else None
+    return {
+        "commit": None if origin is None else origin.commit,
+        "date": last.ended,
+        "machine": None if origin is None else origin.machine,
+    }
 
 
 def commits(ones: Sequence[Computed]) -> str:

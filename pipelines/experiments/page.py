@@ -9,7 +9,7 @@ from radseg.pipelines.experiments import figures
 from radseg.pipelines.experiments.cells import NAMES, mean_sd, seconds, title_of
 from radseg.pipelines.experiments.on_what import on_what, said_on
 from radseg.pipelines.experiments.origins import mixed
-from radseg.pipelines.experiments.page_parts import figures_html, image_html, table_html, whole_page
+from radseg.pipelines.experiments.page_parts import figures_html, image_html, table_html, whole_page, write_index
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.scored_items import patients_of
 from radseg.pipelines.experiments.scores import (
@@ -29,7 +29,6 @@ from radseg.pipelines.experiments.tables import (
     variants_by_fold,
 )
 from radseg.pipelines.experiments.worst_cases import FOLDER, Drawn, read_worst_cases
-from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.report.plots import Form
 
 _FOOTER = (
@@ -50,18 +49,8 @@ def write_page(results: Results, output_dir: Path) -> Path:
         results: of an experiment, whole or not.
         output_dir: its folder; the patients of its cases are read from `folds/`, pictures from `worst_cases/`.
 
-    Returns:
-        The file.
-
-    Raises:
-        OSError: the page can't be written; one that was there before stays.
+    Errors as `write_index`.
     """
-    file = output_dir / "index.html"
-    write_whole(file, [_page(results, output_dir)])
-    return file
-
-
-def _page(results: Results, output_dir: Path) -> str:
     found = comparisons(results, patients_of(results, output_dir))
     sections = [
         ("what", "What it was run on", table_html(on_what(results), words=True)),
@@ -71,7 +60,7 @@ def _page(results: Results, output_dir: Path) -> str:
         ("cost", "Runs and what they took", _runs(results, output_dir)),
     ]
     title = f"{_TITLES.get(results.experiment, results.experiment)} of {results.bundle}"
-    return whole_page(title, _lead(results), _warnings(results), sections, _FOOTER)
+    return write_index(output_dir, whole_page(title, _lead(results), _warnings(results), sections, _FOOTER))
 
 
 def _lead(results: Results) -> str:

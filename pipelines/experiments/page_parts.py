@@ -4,10 +4,12 @@ import base64
 import hashlib
 import html
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from string import Template
 
 from radseg.pipelines.experiments.page_template import PAGE, STYLE
 from radseg.pipelines.experiments.tables import Table
+from radseg.pipelines.report.atomic import write_whole
 
 
 def whole_page(
@@ -34,6 +36,17 @@ def whole_page(
         style=STYLE,
         style_hash=f"sha256-{base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}",
     )
+
+
+def write_index(output_dir: Path, page: str) -> Path:
+    """Writes a page as `index.html` of a folder.
+
+    Raises:
+        OSError: it can't be written; one that was there before stays.
+    """
+    file = output_dir / "index.html"
+    write_whole(file, [page])
+    return file
 
 
 def table_html(table: Table, said: str = "", words: bool = False) -> str:

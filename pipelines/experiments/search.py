@@ -183,13 +183,9 @@ def _found(blank: Search, space: SearchSpace, trials: tuple[Trial, ...]) -> Sear
     done = [(one.value, -one.number, one) for one in trials if one.status == "done" and one.value is not None]
     sign = 1 if space.direction == "maximize" else -1
     best = max(done, key=lambda entry: (sign * entry[0], entry[1]))[2] if done else None
-    last = last_of(trials)
-    origin = last.origins[-1] if last is not None and last.origins else None
     return replace(
         blank,
-        commit=None if origin is None else origin.commit,
-        date=None if last is None else last.ended,
-        machine=None if origin is None else origin.machine,
+        **last_of(trials),
         trials=trials,
         best=best,
         best_overrides={} if best is None else space.overrides(best.values),

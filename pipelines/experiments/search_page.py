@@ -8,10 +8,9 @@ from typing import Any
 
 from radseg.pipelines.experiments.cells import NOTHING, counted, memory, number, seconds, setting
 from radseg.pipelines.experiments.origins import commits, devices, machines, mixed
-from radseg.pipelines.experiments.page_parts import figures_html, table_html, whole_page
+from radseg.pipelines.experiments.page_parts import figures_html, table_html, whole_page, write_index
 from radseg.pipelines.experiments.search_results import Search, Trial
 from radseg.pipelines.experiments.tables import Table
-from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.report.plots import TrialCurve, TrialScore, trial_curves, trial_scores
 
 _FOOTER = (
@@ -22,24 +21,10 @@ _FOOTER = (
 
 
 def write_search_page(search: Search, output_dir: Path) -> Path:
-    """Writes `index.html`: the trials of a search so far, all inside one file that loads and runs nothing.
+    """Writes `index.html`: the trials of a search, whole or not, in one file that loads and runs nothing.
 
-    Args:
-        search: whole or not.
-        output_dir: its folder, whose name stays out of the page.
-
-    Returns:
-        The file.
-
-    Raises:
-        OSError: the page can't be written; one that was there before stays.
+    The folder's name stays out of it; errors as `write_index`.
     """
-    file = output_dir / "index.html"
-    write_whole(file, [_page(search, output_dir)])
-    return file
-
-
-def _page(search: Search, output_dir: Path) -> str:
     said = _said_on(search)
     sections = [
         ("what", "What it was run on", table_html(_on_what(search), words=True)),
@@ -49,7 +34,7 @@ def _page(search: Search, output_dir: Path) -> str:
         ("figures", "Figures", _figures(search)),
     ]
     title = f"Search of settings of {Path(search.bundle).absolute().name}"
-    return whole_page(title, _lead(search), _warnings(search), sections, _FOOTER)
+    return write_index(output_dir, whole_page(title, _lead(search), _warnings(search), sections, _FOOTER))
 
 
 def _lead(search: Search) -> str:

@@ -6,7 +6,8 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -66,6 +67,16 @@ def verbs(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
     monkeypatch.setattr(runs, "train", train)
     monkeypatch.setattr(runs, "evaluate", evaluate)
     return calls
+
+
+@contextmanager
+def interrupting(number: signal.Signals) -> Iterator[None]:
+    """Has a signal interrupt this process as Ctrl-C does."""
+    handler = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, handler)
 
 
 def test_a_run_trains_then_scores_the_test_split_with_its_own_weights(
@@ -317,12 +328,8 @@ def test_ctrl_c_has_the_run_end_in_order(program: Callable[[str], None], tmp_pat
         "signal.pause()\n"
     )
     job = job_in(tmp_path)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_in_child(job)
-    finally:
-        signal.signal(signal.SIGINT, handler)
+    with interrupting(signal.SIGINT), pytest.raises(KeyboardInterrupt):
+        run_in_child(job)
     assert saved.exists()
     assert read_run(job.place) is None
 
@@ -351,12 +358,8 @@ def test_a_sigterm_that_reaches_the_experiment_and_its_run_leaves_the_place_in_t
     )
     monkeypatch.setattr(child, "_PROGRAM", (sys.executable, "-P", "-c", code))
     job = job_in(tmp_path, train={**TRAINING, "batch_size": 1})
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_in_child(job)
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+    with interrupting(signal.SIGTERM), pytest.raises(KeyboardInterrupt):
+        run_in_child(job)
     saved = torch.load(job.place / "last.pt", weights_only=True)
     assert (saved["epoch"], saved["position"]["steps"]) == (0, 2)
     assert read_run(job.place) is None

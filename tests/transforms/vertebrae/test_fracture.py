@@ -14,9 +14,19 @@ from radseg.transforms.vertebrae.compression import KINDS, Kind
 from radseg.transforms.vertebrae.hounsfield import MARROW_HU
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_image_and_labels_move_together(kind: Kind) -> None:
+    spine = cylinders()
+    clean = torch.where(spine.tensors[1] > 0, 180.0, 40.0)
+    image, labels = FractureVertebra(103, kind, 0.4)(clean, spine.tensors[1])
+    bone, named = image > 110, labels > 0
+    # they can differ at walls alone, where a spline and the nearest voxel round otherwise
+    assert (bone != named).sum() < 0.005 * named.sum()
+
+
 @given(kind=st.sampled_from(KINDS), loss=st.floats(0.0, 0.6))
 @settings(max_examples=8, deadline=None)
-def test_image_and_labels_move_together(kind: Kind, loss: float) -> None:
+def test_whatever_the_loss_image_and_labels_differ_at_walls_alone(kind: Kind, loss: float) -> None:
     spine = cylinders()
     clean = torch.where(spine.tensors[1] > 0, 180.0, 40.0)
     image, labels = FractureVertebra(103, kind, loss)(clean, spine.tensors[1])

@@ -12,6 +12,11 @@ from radseg.transforms.vertebrae.compression import GENANT_LOSS, KINDS, Kind
 from radseg.transforms.vertebrae.endplates import EDGE
 from radseg.transforms.vertebrae.squeeze import plan
 
+# the middle of each of Genant's grades; next to their limits the grid's error decides
+LOSSES = {1: 0.225, 2: 0.325, 3: 0.5}
+MIDDLES = [(kind, grade, loss) for kind in KINDS for grade, loss in LOSSES.items()]
+_DRAWS = np.random.default_rng(0)
+ANY = [(kind, grade, _DRAWS.uniform(*limits)) for kind in KINDS for grade, limits in GENANT_LOSS.items() for _ in "123"]
 BROKEN = 103
 
 
@@ -50,22 +55,28 @@ def found_again(spine: NumberedSpine, kind: Kind, loss: float) -> dict[str, Foun
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_fracture_is_found_again(kind: Kind) -> None:
-    for found in found_again(cylinders(margin_mm=60.0), kind, 0.325).values():
+    for found in found_again(cylinders(margin_mm=60.0), kind, LOSSES[2]).values():
         assert (found.deformity.kind, found.deformity.grade) == (kind, 2)
         assert all(one.grade == 0 for one in found.others)
         assert np.mean(found.errors_mm) < 0.75
 
 
 @pytest.mark.long
-def test_nine_in_ten_grades_are_right_and_nine_in_ten_heights_within_a_millimetre() -> None:
+@pytest.mark.parametrize(
+    ("made", "least"),
+    # a mask alone shows endplates to half a voxel
+    [(MIDDLES, {"ct": 0.9, "mask": 0.9}), (ANY, {"ct": 0.9, "mask": 0.85})],
+    ids=["middle of each grade", "any loss of each grade"],
+)
+def test_nine_in_ten_grades_are_right_and_nine_in_ten_heights_within_a_millimetre(
+    made: list[tuple[Kind, int, float]], least: dict[str, float]
+) -> None:
     spine = cylinders(5, 1.0, 50.0)
-    draws = np.random.default_rng(0)
-    made = [(kind, grade, draws.uniform(*GENANT_LOSS[grade])) for kind in KINDS for grade in GENANT_LOSS for _ in "123"]
     all_found = [found_again(spine, kind, loss) for kind, _, loss in made]
-    for name, least in (("ct", 0.9), ("mask", 0.85)):  # a mask alone shows endplates to half a voxel
+    for name in ("mask", "ct"):
         found = [one[name] for one in all_found]
         right = [one.deformity.grade == grade for (_, grade, _), one in zip(made, found, strict=True)]
-        assert np.mean(right) >= least
+        assert np.mean(right) >= least[name]
         assert np.mean([one.deformity.kind == kind for (kind, _, _), one in zip(made, found, strict=True)]) >= 0.95
         assert not any(other.grade for one in found for other in one.others)
         errors = [off for one in found for off in one.errors_mm]
