@@ -44,7 +44,8 @@ def test_a_card_says_whether_there_are_weights_and_where_they_come_from(folder: 
 def test_the_recipe_is_one_of_this_bundle_and_holds_no_code(folder: Path) -> None:
     for file in (folder / "recipe.json", *folder.glob("recipe_*.json")):
         recipe = read_json(file)
-        config = load_workflow(
-            folder.name, "train", recipe
-        ).parser  # refuses unknown keys, and code without trust_config
+        # refuses unknown keys, and code without trust_config
+        config = load_workflow(folder.name, "train", recipe).parser
         assert {key: config[key] for key in recipe} == recipe
+        assert config.get_parsed_content("train#dataset").transform is not None
+        assert callable(config.get_parsed_content("augmentation"))
