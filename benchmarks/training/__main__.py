@@ -57,6 +57,7 @@ def main() -> None:
     turns = f"{chosen.turns} turns of {chosen.steps} steps"
     result["what"] = f"training steps on {chosen.threads} threads, {chosen.device.upper()}; {turns}"
     result |= {"zoo_workers": chosen.zoo_workers, "overrides": chosen.overrides, "jobs": {}}
+    result["jobs"] = _measured_before(output, result)
     limits = {"threads": chosen.threads, "most_gb": memory_gb() - SPARED_GB}
     for bundle in chosen.jobs:
         dataset, images = make_dataset(bundle, chosen.data, chosen.cache)
@@ -72,6 +73,7 @@ def main() -> None:
             result["machine"]["gpu"] = gpu
         runs = _take_turns({**order, **counts}, chosen.turns, limits)
         result["jobs"][bundle] = {
+            **{key: result[key] for key in ("date", "commit")},
             "images": images,
             "floor": floor,
             "sides": summary(runs, floor["floor_seconds"], kind),
@@ -82,6 +84,15 @@ def main() -> None:
     sys.stdout.write(f"{tables(result)}\n")
     if output == RESULT:
         write_tables(result)
+
+
+def _measured_before(output: Path, result: Mapping[str, Any]) -> dict[str, Any]:
+    """The jobs in the result that is there, if they were measured alike."""
+    if not output.is_file():
+        return {}
+    before: dict[str, Any] = json.loads(output.read_text())
+    alike = all(before.get(key) == result[key] for key in result if key not in ("date", "commit", "machine", "jobs"))
+    return before["jobs"] if alike and before["machine"]["cpu"] == result["machine"]["cpu"] else {}
 
 
 def _take_turns(order: Mapping[str, Any], turns: int, limits: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -101,7 +112,9 @@ def _take_turns(order: Mapping[str, Any], turns: int, limits: Mapping[str, Any])
 
 
 def _long_epoch(order: Mapping[str, Any]) -> dict[str, Any]:
-    return {"repeats": order["warm_up"] + order["steps"] + 1} if order["bundle"] == "spine" else {"max_epochs": 1000}
+    if order["bundle"] == "spine":
+        return {"repeats": order["warm_up"] + order["steps"] + 1}
+    return {"max_epochs": 1000, "val_interval": 1000}
 
 
 def summary(

@@ -20,7 +20,8 @@ def tables(result: Mapping[str, Any]) -> str:
     computer = ", ".join(
         [machine["cpu"], f"{machine['memory_gb']} GB", *([machine["gpu"]] if "gpu" in machine else [])]
     )
-    head = f"{result['what']}; {computer}; {result['date']}, commit {result['commit']}."
+    when = ", ".join(f"{bundle} {job['date']}, commit {job['commit']}" for bundle, job in result["jobs"].items())
+    head = f"{result['what']}; {computer}; {when}."
     parts = [head]
     for bundle, job in result["jobs"].items():
         rows = [[SIDES[side], *_cells(found)] for side, found in job["sides"].items()]

@@ -82,6 +82,23 @@ def test_each_side_times_its_steps_and_learns(part, order):
         assert np.isfinite(found["loss_last"])
 
 
+def test_steps_go_on_over_the_end_of_an_epoch(part, order):
+    steps = {"lung_ct": 12, "spine": 4}[order["bundle"]]
+    order["steps"] = steps
+    order["overrides"] |= _main(part)._long_epoch(order)
+    assert part("radseg_side").work(order)["samples_per_second"] > 0
+
+
+def test_a_bundle_measured_before_stays_in_the_result_if_it_was_measured_alike(part, tmp_path):
+    main, file = _main(part), tmp_path / "training_cpu.json"
+    result = {"what": "3 turns", "commit": "b", "date": "2", "machine": {"cpu": "this"}, "jobs": {}}
+    assert main._measured_before(file, result) == {}
+    before = {**result, "commit": "a", "date": "1", "jobs": {"spine": {"commit": "a"}}}
+    for changed, kept in (({}, True), ({"what": "2 turns"}, False), ({"machine": {"cpu": "another"}}, False)):
+        file.write_text(json.dumps({**before, **changed}))
+        assert main._measured_before(file, result) == (before["jobs"] if kept else {})
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @loads_with_monai
@@ -237,16 +254,23 @@ def test_the_tables_replace_only_what_lies_between_their_markers(part, tmp_path)
     start = {"no cache": 3.0, "first start": 4.0, "second start": 0.5}
     result = {
         "what": "training steps",
-        "date": "2026-01-01",
-        "commit": "abc",
         "machine": {"cpu": "some", "memory_gb": 24.0},
-        "jobs": {"spine": {"images": "phantoms", "sides": _result(part), "start": start}},
+        "jobs": {
+            "spine": {
+                "date": "2026-01-01",
+                "commit": "abc",
+                "images": "phantoms",
+                "sides": _result(part),
+                "start": start,
+            }
+        },
     }
     table.write_tables(json.loads(json.dumps(result)), readme)
     written = readme.read_text()
     assert written.startswith("above\n")
     assert written.endswith("\nbelow\n")
     assert "old" not in written
+    assert "spine 2026-01-01, commit abc" in written
     assert "| radseg, amp | 5.00 | 2.50 | 1.00 | 0.10 | 10% | 0.25 | 4.0 | 2.00 | 0.10 | 2.000 → 1.500 |" in written
     assert "| spine | 3.00 | 4.00 | 0.50 |" in written
 
