@@ -7,21 +7,12 @@ READY := $(VENV)/.installed
 LABEL_READY := $(VENV)/.label-installed
 # the blob store that tests run against; Node.js comes with the Python packages
 AZURITE := 3.35.0
-# the demo's trainings, minutes instead of hours: the shape goes to `segment` too
-SHAPE_spine := --roi_size "[64,64,64]"
-BRIEF_spine := --max_epochs 10 --patience 10 --learning_rate 0.003 --repeats 6 --amp true
-SHAPE_lung_ct := --image_size 128
-BRIEF_lung_ct := --max_epochs 12 --patience 12 --learning_rate 0.001 --amp true
-SHAPE_lung_xray := --image_size 128
-BRIEF_lung_xray := --max_epochs 60 --patience 60 --learning_rate 0.003 --batch_size 4
-SHAPE_pelvis_xray := --image_size 128 --network_def\#encoder mobilenetv2
-BRIEF_pelvis_xray := --max_epochs 60 --patience 60 --learning_rate 0.001 --batch_size 4
 BUNDLES := spine lung_ct lung_xray pelvis_xray
 
 .PHONY: help install label-env demo $(BUNDLES:%=demo-%) test test-long lint types bench clean
 
 help:
-	@echo "make demo       set up, train briefly on the sample data, segment the samples with all four bundles"
+	@echo "make demo       set up, segment the sample data with the weights that ship with all four bundles"
 	@echo "make test       set up, run the test suite"
 	@echo "make test-long  the tests that take minutes"
 	@echo "make label-env  sets up the annotation server too (radseg label start)"
@@ -52,14 +43,7 @@ demo: $(BUNDLES:%=demo-%)
 	@echo "masks, statistics and previews are below $(DEMO); open a preview.png"
 
 $(BUNDLES:%=demo-%): demo-%: $(READY)
-	@if [ ! -f bundles/$*/models/model.pt ] && [ ! -f $(DEMO)/$*-training/.finished ]; then \
-	  echo "$* has no trained weights yet: training briefly on the sample data"; \
-	  $(BIN)/radseg train $* --output $(DEMO)/$*-training --overwrite $(SHAPE_$*) $(BRIEF_$*) || exit 1; \
-	  touch $(DEMO)/$*-training/.finished; \
-	fi
-	@if [ -f bundles/$*/models/model.pt ]; then set --; \
-	else set -- --weights $(DEMO)/$*-training/model.pt $(SHAPE_$*); fi; \
-	$(BIN)/radseg segment $* sample_data/$*/dicom sample_data/$*/imagesTr --output $(DEMO)/$* --overwrite "$$@"
+	$(BIN)/radseg segment $* sample_data/$*/dicom sample_data/$*/imagesTr --output $(DEMO)/$* --overwrite
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not long" -n 2 --dist worksteal
