@@ -17,6 +17,7 @@ from radseg.transforms.resample import ResampleToSpacing, ResampleToSpacingd
 from radseg.transforms.resize_slices import ResizeSlices, ResizeSlicesd
 from radseg.transforms.select_label import KeepLabel, KeepLabeld
 from radseg.transforms.slice_by_slice import SliceBySlice, SliceBySliced
+from radseg.transforms.stray_pieces import DropStray, DropStrayd
 from radseg.transforms.window_hu import WindowHU, WindowHUd
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
     "CLAHEd",
     "CleanLabel",
     "CleanLabeld",
+    "DropStray",
+    "DropStrayd",
     "GaussianBlur",
     "GaussianBlurd",
     "KeepLabel",

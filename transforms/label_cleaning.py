@@ -14,8 +14,8 @@ from monai.transforms import MapTransform, Transform
 from scipy import ndimage
 
 from radseg.transforms.pieces import find_pieces
-from radseg.transforms.slabs import slabs
 from radseg.transforms.tracked import like, plain, tracked
+from radseg.transforms.whole_numbers import check_whole_numbers, whole_numbers
 
 
 class CleanLabel(Transform):
@@ -73,12 +73,11 @@ class CleanLabel(Transform):
         """
         source = tracked(mask)
         values = plain(source).numpy(force=True)
-        if values.dtype.kind == "f" and not _holds_integers(values):
-            raise ValueError("label cleaning takes an integer mask; this one holds fractions or undefined values.")
+        check_whole_numbers(values)
         min_voxels = self.min_volume_mm3 / _voxel_volume_mm3(mask) if self.min_volume_mm3 else 0.0
         if not (self.fill_holes or self.keep_largest is not None or self.min_share or min_voxels > 1):
             return source
-        cleaned = _as_integers(values)
+        cleaned = whole_numbers(values)
         for channel in cleaned:
             # an axis of one voxel would open every hole to its sides
             self._clean(channel[..., 0] if channel.ndim == 3 and channel.shape[2] == 1 else channel, min_voxels)
@@ -129,19 +128,6 @@ class CleanLabeld(MapTransform):
         for key in self.key_iterator(out):
             out[key] = self.clean(out[key])
         return out
-
-
-def _holds_integers(values: npt.NDArray[Any]) -> bool:
-    return all(np.array_equal(np.trunc(slab), slab) and np.isfinite(slab).all() for _, slab in slabs(values))
-
-
-def _as_integers(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a copy to work on, of one byte a voxel where that holds the labels."""
-    if values.dtype.kind != "f":
-        copied = values.copy(order="K")
-        return copied.view(np.uint8) if values.dtype == bool else copied
-    small = not values.size or (values.min() >= 0 and values.max() <= np.iinfo(np.uint8).max)
-    return values.astype(np.uint8 if small else np.int32, order="K")
 
 
 def _voxel_volume_mm3(mask: torch.Tensor) -> float:

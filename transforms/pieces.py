@@ -6,11 +6,13 @@ of one label its edges; a mask of 1,024 slices has about a million of them where
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -57,6 +59,23 @@ class Pieces:
             index[fastest] += within
             self._mask[tuple(index)] = 0
             done = until
+
+    def groups(self, block: Sequence[int]) -> Integers:
+        """The group of each piece, from 0: pieces in blocks of so many voxels along each axis that touch are one."""
+        places, lengths, piece = self._runs
+        blocks = [-(-size // edge) for size, edge in zip(self._mask.shape, block, strict=True)]
+        taken = np.zeros(blocks, bool)
+        fastest = memory_axes(self._mask.shape, self._mask.strides)[-1]
+        where = [place // edge for place, edge in zip(places, block, strict=True)]
+        last = (places[fastest] + lengths - 1) // block[fastest]
+        where_first = tuple(where)
+        for further in range(int((last - where[fastest]).max(initial=-1)) + 1):
+            where[fastest] = np.minimum(where_first[fastest] + further, last)
+            taken[tuple(where)] = True
+        group, _ = ndimage.label(taken, np.ones((3,) * taken.ndim))
+        of_piece = np.empty(len(self.label), np.int64)
+        of_piece[piece] = group[where_first] - 1
+        return of_piece
 
 
 def find_pieces(mask: npt.NDArray[Any]) -> Pieces:
