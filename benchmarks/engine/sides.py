@@ -70,7 +70,11 @@ def sides_of(bundle: str, weights: str, cache: Path, stock_batch: int, nnunet_py
     # the same work for all
     same: dict[str, object] = {"minimum_volume_mm3": 0.0}
     if bundle == "spine":
-        same |= {"minimum_share": 0.0, "spacing_mm": [1.5, 1.5, 1.5]}  # as in stock.py and nnunet.py
+        same |= {
+            "minimum_share": 0.0,
+            "stray_share": 0.0,
+            "spacing_mm": [1.5, 1.5, 1.5],
+        }  # as in stock.py and nnunet.py
     stock = {**common, **STOCK_SHAPE[bundle], "batch": stock_batch}
     sides = [Side("stock", "stock.py", stock)]
     if nnunet_python is not None and bundle == "spine":

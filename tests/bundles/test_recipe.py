@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from monai.data import MetaTensor
 
 import radseg.bundles
+from radseg.pipelines.bundle_loader import load_workflow
 
 NAMES = radseg.bundles.names()
 
@@ -53,7 +57,19 @@ def test_what_the_three_share_has_one_default(bundle: str) -> None:
 
 @pytest.mark.parametrize("bundle", NAMES)
 def test_a_probability_becomes_a_mask_by_one_set_of_numbers(bundle: str) -> None:
-    numbers = ("threshold", "local_block", "local_offset", "local_floor", "opening", "closing", "sw_batch_size")
+    numbers = (
+        "threshold",
+        "local_block",
+        "local_offset",
+        "local_floor",
+        "opening",
+        "closing",
+        "minimum_volume_mm3",
+        "minimum_share",
+        "stray_within_mm",
+        "stray_share",
+        "sw_batch_size",
+    )
     evaluate, inference = (_read(bundle, config) for config in ("evaluate", "inference"))
     assert [evaluate.get(number) for number in numbers] == [inference.get(number) for number in numbers]
 
@@ -64,9 +80,20 @@ def test_no_config_writes_below_the_bundle(bundle: str, config: str) -> None:
     assert _read(bundle, config)["output_dir"].startswith("runs/")
 
 
-def test_the_spine_labels_are_the_metadata_s() -> None:
-    from radseg.pipelines.bundle_loader import load_workflow
+@pytest.mark.parametrize(("out_channels", "kept"), [(3, [1, 2]), (1, [1, 2, 3])])
+def test_spine_drops_a_mark_far_from_the_column_but_not_one_fracture_of_two(out_channels: int, kept: list[int]) -> None:
+    workflow = load_workflow("spine", "inference", {"out_channels": out_channels})
+    mask = torch.zeros(1, 60, 20, 60, dtype=torch.uint8)
+    places = [np.s_[0, 2:18, 2:18, 2:18], np.s_[0, 2:12, 2:12, 22:32], np.s_[0, 50:56, 2:8, 2:9]]
+    for place, label in zip(places, (1, 2, 1) if out_channels == 3 else (1, 1, 1), strict=True):
+        mask[place] = label
+    cleaned = workflow.parser.get_parsed_content("postprocessing")({"pred": MetaTensor(mask, affine=torch.eye(4))})
+    values = [cleaned["pred"][place] for place in places]
+    assert [number for number, value in enumerate(values, start=1) if value.all()] == kept
+    assert [number for number, value in enumerate(values, start=1) if value.any()] == kept
 
+
+def test_the_spine_labels_are_the_metadata_s() -> None:
     workflow = load_workflow("spine", "inference")
     workflow.parser.parse()
     definition = workflow.parser["_meta_#network_data_format#outputs#pred#channel_def"]
