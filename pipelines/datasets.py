@@ -1,7 +1,7 @@
 """The verbs `data sample` and `data check`: make data to try things on; look a dataset over before training on it."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from radseg.pipelines.io.store.local_copy import with_urls
 from radseg.pipelines.io.store.url import child
 from radseg.pipelines.weights import sha256_of
 from radseg.sample_data.make import CASE_NAMES, make
+
+MOST_NAMED = 5
 
 
 @dataclass
@@ -78,6 +80,7 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
     images: dict[str, list[tuple[str, str]]] = defaultdict(list)
     patients: dict[str, set[str]] = defaultdict(set)
     folds: dict[str, set[int]] = defaultdict(set)
+    found: list[tuple[str, set[int]]] = []
     for split, item in tracked(everything, "checking", progress):
         if "patient" in item:
             patients[str(item["patient"])].add(split)
@@ -85,7 +88,10 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
                 folds[str(item["patient"])].add(int(item["fold"]))
         if Path(item["image"]).is_file():
             images[sha256_of(item["image"])].append((split, item["image"]))
-        _look_at(item, report)
+        _look_at(item, report, found)
+    for value in sorted(set().union(*(values for _, values in found))):
+        report.label_values[value] = sum(value in values for _, values in found)
+    report.notes += _rarely_missing(report.label_values, found)
     for copies in images.values():
         if len(copies) > 1:
             where = ", ".join(f"{Path(path).name} ({split})" for split, path in copies)
@@ -105,7 +111,8 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
     return report
 
 
-def _look_at(item: Mapping[str, Any], report: Report) -> None:
+def _look_at(item: Mapping[str, Any], report: Report, found: list[tuple[str, set[int]]]) -> None:
+    """Notes what is wrong with an item, and adds the values of its label to those found."""
     if "label" not in item:
         report.notes.append(f"{item['image']}: has no label")
         return
@@ -114,8 +121,18 @@ def _look_at(item: Mapping[str, Any], report: Report) -> None:
     except Exception as error:
         report.problems.append(one_line(error))
         return
-    values = np.unique(label.array)
-    if not values.any():
+    values = {int(value) for value in np.unique(label.array)}
+    if not values - {0}:
         report.notes.append(f"{item['label']}: is empty")
-    for value in values:
-        report.label_values[int(value)] = report.label_values.get(int(value), 0) + 1
+    found.append((str(item["label"]), values))
+
+
+def _rarely_missing(counts: Mapping[int, int], found: Sequence[tuple[str, set[int]]]) -> list[str]:
+    """A note on each value that at least nine of ten masks have: where it is missing, it may have been forgotten."""
+    notes = []
+    for value, count in counts.items():
+        without = sorted({Path(label).name for label, values in found if value not in values and values - {0}})
+        if value and without and count >= 0.9 * len(found):
+            some = ", ".join(without[:MOST_NAMED]) + (", …" if len(without) > MOST_NAMED else "")
+            notes.append(f"label {value} is in {count} of {len(found)} masks but not in {some}: look at them")
+    return notes

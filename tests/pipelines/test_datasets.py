@@ -8,6 +8,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from radseg.pipelines import datasets
 from radseg.pipelines.errors import InputError
@@ -69,6 +70,22 @@ def test_label_values_and_empty_masks_are_reported(dataset: Path) -> None:
     assert report.problems == []
     assert report.label_values == {0: 3, 1: 1, 2: 1}
     assert [note for note in report.notes if "l0.nii.gz: is empty" in note]
+
+
+@pytest.mark.parametrize(("forgotten", "told"), [(0, 0), (1, 1), (2, 0)])
+def test_a_mask_without_a_label_that_nine_in_ten_have_is_named(tmp_path: Path, forgotten: int, told: int) -> None:
+    items = []
+    for number in range(12):
+        mask = np.zeros((8, 8), np.uint8)
+        mask[1:3], mask[5:7] = 1, 0 if number < forgotten else 2
+        Image.fromarray(np.arange(number, number + 64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / f"i{number}.png")
+        Image.fromarray(mask).save(tmp_path / f"m{number}.png")
+        items.append({"image": f"i{number}.png", "label": f"m{number}.png", "patient": f"p{number}"})
+    (tmp_path / "datalist.json").write_text(json.dumps({"training": items}))
+    report = datasets.check(tmp_path)
+    assert report.label_values == {0: 12, 1: 12, 2: 12 - forgotten}
+    said = [note for note in report.notes if "look at them" in note]
+    assert said == ["label 2 is in 11 of 12 masks but not in m0.png: look at them"] * told
 
 
 def test_a_patient_on_both_sides_is_a_leak(dataset: Path) -> None:
