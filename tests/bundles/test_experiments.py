@@ -1,10 +1,12 @@
 """Every experiment that a bundle plans can be run: its variants are networks and recipes that there are."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -204,6 +206,23 @@ def test_lung_ct_is_trained_by_each_part_of_its_loss_alone() -> None:
     assert loss("full") == pytest.approx(loss("Dice loss") + loss("Tversky loss"))
     expected = torch.nn.functional.binary_cross_entropy(p, target)
     assert loss("cross-entropy loss") == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_lung_xray_leaves_out_each_filter_of_its_chain() -> None:
+    plan = read_plan("lung_xray", "ablate")
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 64, 64, 1)).astype(np.float32))
+    filtered = {}
+    for name, overrides in plan.variants.items():
+        chains = [parsed("lung_xray", config, overrides) for config in ("train", "evaluate")]
+        results = [chain.get_parsed_content("filtering")({"image": image.clone()})["image"] for chain in chains]
+        assert torch.equal(*results)
+        filtered[name] = results[0]
+    grey = (image - image.min()) / (image.max() - image.min())
+    assert torch.allclose(filtered["grey alone"], grey, atol=1e-6)
+    assert torch.equal(filtered["no augmentation"], filtered["full"])
+    kinds = ("full", "no gradient", "no CLAHE", "no blur", "grey alone")
+    for one, other in itertools.combinations(kinds, 2):
+        assert not torch.equal(filtered[one], filtered[other]), (one, other)
 
 
 # one of each way in which a variant differs; the tests of the networks train the rest
