@@ -212,7 +212,7 @@ def further_tables(results: Results) -> list[Table]:
         ]
         of = f" of {label}" if len(results.labels) > 1 else ""
         heads = ("Variant", *(title_of(name) for name in left))
-        note = "Mean ± standard deviation of the folds' means."
+        note = "Mean ± standard deviation of the folds' means." + _in_pixels(results, left)
         tables.append(Table(f"Further scores{of} by variant", heads, tuple(rows), note=note))
     return tables
 
@@ -274,6 +274,7 @@ def _by_fold(
     note = "A fold's value is the mean over its cases."
     if POOLED in names:
         note += " Pooled Dice is that of all its voxels together."
+    note += _in_pixels(results, names)
     if theirs:
         note += (
             " The paper's folds aren't ours: what can be looked at side by side are the means. "
@@ -309,6 +310,14 @@ def _ours(results: Results, label: str) -> str:
 
 def _only_of(results: Results, label: str) -> bool:
     return results.paper is not None and results.paper.get("label") == label
+
+
+def _in_pixels(results: Results, metrics: Sequence[str]) -> str:
+    """A sentence on distances in images that don't say how large a pixel is; nothing where there are none."""
+    rows = (row for variant in results.variants for run in variant.runs for row in run.rows)
+    unknown = any(set(row.truth) == {"share_of_image"} for row in rows)
+    distances = any(name.endswith("_mm") for name in metrics)
+    return " Where an image doesn't know its spacing, distances are in pixels, not mm." if unknown and distances else ""
 
 
 def _unlabelled(results: Results) -> str:

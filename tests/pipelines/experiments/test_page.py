@@ -16,6 +16,7 @@ from radseg.pipelines.experiments.page import write_page
 from radseg.pipelines.experiments.page_template import STYLE
 from radseg.pipelines.experiments.results import Machine, Origin, Results
 from radseg.pipelines.experiments.scores import over_folds
+from radseg.pipelines.experiments.tables import fold_tables, further_tables
 
 FOLDS = {
     "source": "Bakheet et al., Table 2",
@@ -288,3 +289,18 @@ def test_names_stay_names_in_markdown() -> None:
     card = markdown(results)
     assert r"| a\|b \*c\* \<i\> d |" in card
     assert "Difference to the baseline" in card
+
+
+@pytest.mark.parametrize(("size", "said"), [("share_of_image", True), ("area_mm2", False), ("volume_ml", False)])
+def test_distances_in_pictures_without_a_spacing_are_called_pixels(size: str, said: bool) -> None:
+    results = made_up({"full": 0.8, "none": 0.7}, folds=2)
+    sized = [
+        replace(one, runs=tuple(
+            replace(run, rows=tuple(replace(row, truth={"share_of_image": 0.2, size: 3.0}) for row in run.rows))
+            for run in one.runs
+        ))
+        for one in results.variants
+    ]  # fmt: skip
+    results = replace(results, variants=tuple(sized))
+    tables = [*further_tables(results), *fold_tables(results, sized[0])]
+    assert ["in pixels" in table.note for table in tables] == [said, said]
