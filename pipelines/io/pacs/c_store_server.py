@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from io import BytesIO
 from socket import SHUT_RDWR
+from threading import Lock
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -91,13 +92,13 @@ class DicomServer:
         self._keep = keep
         self._connections: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()  # association to its socket
         self._max_instance_bytes, self._max_held_bytes = max_instance_bytes, max_held_bytes
+        self._counting = Lock()
         self._encode_meta = module.dsutils.encode_file_meta
         entity = module.AE(ae_title=ae_title(title))
         entity.require_called_aet = True
         entity.require_calling_aet = [ae_title(one) for one in allow_from]
-        entity.acse_timeout = _ASKS_WITHIN_S
         entity.maximum_associations, entity.maximum_pdu_size = MAX_ASSOCIATIONS, MAX_PDU_BYTES
-        entity.acse_timeout, entity.dimse_timeout, entity.network_timeout = 30, _IDLE_S, _IDLE_S
+        entity.acse_timeout, entity.dimse_timeout, entity.network_timeout = _ASKS_WITHIN_S, _IDLE_S, _IDLE_S
         entity.add_supported_context("1.2.840.10008.1.1")  # Verification
         for sop_class in taken:
             entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
@@ -137,10 +138,12 @@ class DicomServer:
 
         def bounded(count: int) -> bytearray:
             held, queued = _held(association), association.dimse.msg_queue.qsize()
-            if count > _MAX_READ_BYTES or held + count > self._max_instance_bytes or queued > _MAX_QUEUED:
-                raise ConnectionAbortedError
-            if held + count + sum(map(_held, self._others(association))) > self._max_held_bytes:
-                raise ConnectionAbortedError
+            with self._counting:  # one after another, so that no more are cut off than must be
+                together = held + count + sum(map(_held, self._others(association)))
+                too_long = count > _MAX_READ_BYTES or held + count > self._max_instance_bytes
+                if too_long or queued > _MAX_QUEUED or together > self._max_held_bytes:
+                    self._connections.pop(association, None)  # it counts no more, though it takes a while to end
+                    raise ConnectionAbortedError
             return bytearray(receive(count))
 
         socket.recv = bounded
@@ -148,8 +151,8 @@ class DicomServer:
     def _others(self, association: Any) -> list[Any]:
         """The other connections that are open; safe while threads add theirs."""
         known = [reference() for reference in self._connections.keyrefs()]
-        others = [one for one in known if one is not None and one is not association]
-        return [one for one in others if self._connections[one].fileno() >= 0]
+        others = [(one, self._connections.get(one)) for one in known if one is not None and one is not association]
+        return [one for one, connection in others if connection is not None and connection.fileno() >= 0]
 
     def _store(self, event: Any) -> int:
         """Takes one image; the answer is a C-STORE status."""

@@ -31,6 +31,7 @@ from pynetdicom import AE, build_context
 from pynetdicom.dimse_primitives import C_STORE
 
 from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.io.pacs import c_store_server
 from radseg.pipelines.io.pacs.c_store import load_pynetdicom
 from radseg.pipelines.io.pacs.c_store_server import DicomServer, is_loopback, sop_classes
 
@@ -61,13 +62,17 @@ class Listener:
 
     server: DicomServer
     kept: Kept
+    sockets: list[socket.socket] = field(default_factory=list)
 
     def associate(self, *syntaxes: str, sop_class: str = CT, called: str = "RADSEG", calling: str = "CT99") -> Any:
         load_pynetdicom()
         contexts = [build_context(sop_class, syntax) for syntax in syntaxes or (ExplicitVRLittleEndian,)]
         entity = AE(ae_title=calling)
         entity.dimse_timeout = entity.acse_timeout = 20
-        return entity.associate("127.0.0.1", self.server.port, contexts=contexts, ae_title=called)
+        association = entity.associate("127.0.0.1", self.server.port, contexts=contexts, ae_title=called)
+        if association.is_established:
+            self.sockets.append(association.dul.socket.socket)
+        return association
 
     def status(self, dataset: Any, association: Any = None) -> int | None:
         """Sends a dataset; the answer's status, None when there was none."""
@@ -82,17 +87,19 @@ class Listener:
 @pytest.fixture
 def listener() -> Iterator[Callable[..., Listener]]:
     """Starts servers, for CT unless told otherwise."""
-    started: list[DicomServer] = []
+    started: list[Listener] = []
 
     def start(modality: str = "CT", **options: Any) -> Listener:
         kept = Kept()
         settings = {"title": "RADSEG", "bind": "127.0.0.1", "port": 0, "taken": sop_classes(modality), **options}
-        started.append(DicomServer(kept, **settings))
-        return Listener(started[-1], kept)
+        started.append(Listener(DicomServer(kept, **settings), kept))
+        return started[-1]
 
     yield start
-    for server in started:
-        server.close()
+    for at in started:
+        at.server.close()
+        for connection in at.sockets:
+            connection.close()  # pynetdicom leaves that of a sender who was cut off open
 
 
 @pytest.fixture
@@ -312,6 +319,16 @@ def test_who_only_looks_whether_the_port_is_open_holds_up_no_sender(
     for _ in range(10):
         socket.create_connection(("127.0.0.1", at.server.port)).close()
     assert at.status(image()) == 0
+
+
+def test_who_asks_for_no_association_is_soon_hung_up_on(
+    listener: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(c_store_server, "_ASKS_WITHIN_S", 0.5)
+    at, begun = listener(), time.monotonic()
+    with socket.create_connection(("127.0.0.1", at.server.port), timeout=20) as silent:
+        assert silent.recv(1) == b""
+    assert time.monotonic() - begun < 10
 
 
 def test_connections_that_say_nothing_are_bounded(listener: Callable[..., Listener]) -> None:
