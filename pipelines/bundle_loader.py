@@ -30,9 +30,9 @@ _NO_TARGET = re.compile(r"Cannot locate class or function path: '([^']+)'")
 # keys that say where and how to run, not what to make of an image
 RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "lobes", "device", "series", "overwrite",
             "workers", "temperature", "progress", "num_workers", "resume", "bundle_root", "storage", "output_type",
-            "seg_type", "send_to", "deidentify", "cache_dir", "cache_limit_gb")  # fmt: skip
+            "seg_type", "send_to", "deidentify", "cache_dir", "cache_limit_gb", "encoder_weights")  # fmt: skip
 _PATH_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "temperature", "lung_mask", "lobes", "deidentify",
-              "cache_dir")  # fmt: skip
+              "cache_dir", "encoder_weights")  # fmt: skip
 _SPECIAL_KEYS = ("_disabled_", "_requires_", "_mode_", "_desc_")
 
 

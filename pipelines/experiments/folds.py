@@ -32,7 +32,7 @@ class Folds:
     Attributes:
         files: `fold_0.json`, `fold_1.json`, ….
         by: `patient` or `image`.
-        cases: items dealt out.
+        cases: items dealt out, without those that are in every training; all items where nothing was dealt.
         patients: patients that they name.
         simulated: whether a tested item is simulated.
         leak: whether images of one patient may lie on both sides.
@@ -98,6 +98,8 @@ def write_folds(
                 raise InputError(f"{datalist}: no item in {split!r}; ask for 2 folds or more, or split the data anew")
         if by == "image":
             raise ConfigError("1 fold is the datalist's own split: nothing is dealt by image; leave out --by")
+        if choose == "last":
+            how += "; each network is its last epoch's"
     else:
         lists, how = _dealt(pool, folds, by, seed, str(datalist), choose)
         if content["test"]:
@@ -113,11 +115,12 @@ def write_folds(
     except OSError as error:
         raise ConfigError(f"{output_dir}: can't be written ({error.strerror}); choose another --output") from error
     tested = [item for one in lists for item in one["test"]]
+    counted = tested if folds > 1 else pool
     return Folds(
         files=files,
         by=by,
-        cases=len(pool),
-        patients=len({str(item["patient"]) for item in pool if "patient" in item}),
+        cases=len(counted),
+        patients=len({str(item["patient"]) for item in counted if "patient" in item}),
         simulated=bool(content.get("simulated")) or any(item.get("simulated") for item in tested),
         leak=leak is not None,
         said=f"{how}; {leak}" if leak else how,

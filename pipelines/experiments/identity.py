@@ -47,16 +47,17 @@ def recorded(overrides: Mapping[str, Any], folds: int = 1) -> dict[str, Any]:
     """The overrides that change what is computed; paths are left out, weights told by their sha256.
 
     Args:
-        overrides: config ids and values; "{fold}" in "weights" stands for the number of each fold.
+        overrides: config ids and values; "{fold}" in weights stands for the number of each fold.
         folds: how many there are.
 
     Raises:
         WeightsError: weights aren't there or can't be read.
     """
     kept = {key: value for key, value in overrides.items() if top_key(key) not in RUN_KEYS}
-    if overrides.get("weights") is not None:
-        files = dict.fromkeys(weights_of(overrides["weights"], fold) for fold in range(folds))
-        kept["weights"] = " ".join(f"sha256:{_digest(file)}" for file in files)
+    for key in ("weights", "encoder_weights"):
+        if overrides.get(key) is not None:
+            files = dict.fromkeys(weights_of(overrides[key], fold) for fold in range(folds))
+            kept[key] = " ".join(f"sha256:{_digest(file, key)}" for file in files)
     return kept
 
 
@@ -65,11 +66,11 @@ def weights_of(weights: str | Path, fold: int) -> str:
     return str(weights).replace("{fold}", str(fold))
 
 
-def _digest(weights: str) -> str:
+def _digest(weights: str, key: str) -> str:
     try:
         return sha256_of(weights)
     except OSError as error:
-        raise WeightsError(f"{weights}: can't be read ({error.strerror}); correct --weights") from error
+        raise WeightsError(f"{weights}: can't be read ({error.strerror}); correct --{key}") from error
 
 
 @contextmanager

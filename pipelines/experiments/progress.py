@@ -29,7 +29,7 @@ class Progress:
         trained: whether the training ended.
         parameters: of the network, those that are trained.
         total_parameters: all, with the statistics of batch norms.
-        best_epoch: that validation chose.
+        best_epoch: the one that validation chose, or the last.
         absent_labels: names of the labels that no item of `training`, or none of `validation`, has.
         seconds: wall clock by stage.
         peak_memory_bytes: largest resident memory of the processes.

@@ -90,7 +90,7 @@ class Run:
         status: `done` or `failed`.
         error: why it failed, in a line.
         epochs: that were trained.
-        best_epoch: whose weights were tested; validation chose it.
+        best_epoch: whose weights were tested: the one that validation chose, or the last.
         seconds: wall clock of `train` and `evaluate`, restarts included but for what was killed.
         peak_memory_bytes: largest resident main memory of the run's own process; None where it isn't known.
         peak_gpu_memory_bytes: largest allocation on the GPU, None on a CPU.
@@ -272,7 +272,10 @@ def read_results(output_dir: Path) -> Results:
         raise InputError(f"{file}: no such results; `radseg experiment` writes them") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: isn't JSON that can be read ({error}); run the experiment again") from error
-    return Results.from_json(content)
+    try:
+        return Results.from_json(content)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
 
 
 def _table(results: Results) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import optuna
 import torch
 
-from radseg.pipelines.errors import ConfigError, one_line
+from radseg.pipelines.errors import ConfigError, RadsegError, one_line
 from radseg.pipelines.experiments.progress import Progress, forget_peak_memory
 from radseg.pipelines.experiments.results import Origin
 from radseg.pipelines.experiments.search_results import Trial
@@ -49,7 +49,8 @@ def run_trial(
 
     Raises:
         UnmeasuredMetricError: the epochs have other validation metrics.
-        RadsegError: data or folder can't be used; a ConfigError, as of a loss that isn't finite, is the trial's own.
+        RadsegError: data, folder or disk can't be used. Another ConfigError, as of a loss that isn't finite, and what
+            nobody foresaw, as too little memory for these values, are the trial's own.
     """
     measured: dict[int, float] = {}
     epochs = 0
@@ -86,13 +87,11 @@ def run_trial(
             train(**options, **space.overrides(values), on_epoch=note)
             if not measured:
                 error = f"{space.metric} was never a number"
-        except UnmeasuredMetricError:
-            raise
-        except ConfigError as trouble:
-            error = one_line(trouble)
-        except Exception:
-            if not pruned:
+        except Exception as trouble:
+            if _meets_all(trouble):
                 raise
+            if not pruned:
+                error = one_line(trouble)
     best = (max if space.direction == "maximize" else min)(measured, key=lambda epoch: measured[epoch], default=None)
     notes = {
         "values": dict(values),
@@ -121,6 +120,13 @@ def trials_of(study: optuna.Study) -> tuple[Trial, ...]:
 def trial_folder(number: int) -> str:
     """Folder of a trial below the search's."""
     return f"trials/trial_{number:03d}"
+
+
+def _meets_all(trouble: Exception) -> bool:
+    """Whether another trial would meet it as well: the metric, the data, the first weights, the disk."""
+    if isinstance(trouble, UnmeasuredMetricError | OSError) or isinstance(trouble.__cause__, OSError):
+        return True
+    return isinstance(trouble, RadsegError) and not isinstance(trouble, ConfigError)
 
 
 def _ended(number: int, one: optuna.trial.FrozenTrial) -> Trial:

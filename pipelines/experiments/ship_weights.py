@@ -50,18 +50,27 @@ def ship_weights(
     size = sum(value.numel() * value.element_size() for value in state.values())
     if size > LARGEST:
         raise WeightsError(f"{weights}: {size / 1e6:.1f} MB in float16, at most {LARGEST / 1e6:.0f} MB ship")
-    write_atomically(state, file)
-    rounded = {name: round(value, 4) for name, value in (metrics or {}).items()}
-    about = (root / "metadata.json").read_text(encoding="utf-8")
-    about = _SHA256.sub(lambda match: f'{match[1]}"{sha256_of(file)}"', about)
-    about = _METRICS.sub(lambda match: match[1] + json.dumps(rounded, ensure_ascii=False), about)
-    told = json.loads(about)
-    if (told.get("weights_sha256"), told.get("eval_metrics")) != (sha256_of(file), rounded):
-        raise ConfigError(
-            f"{root / 'metadata.json'}: has no weights_sha256 or eval_metrics to fill; add them as null and {{}}"
-        )
+    arrived = file.with_name(file.name + ".new")
+    try:
+        write_atomically(state, arrived)
+        about = _told(root / "metadata.json", sha256_of(arrived), metrics or {})
+        arrived.replace(file)
+    finally:
+        arrived.unlink(missing_ok=True)
     write_whole(root / "metadata.json", [about])
     return file
+
+
+def _told(metadata: Path, sha256: str, metrics: dict[str, float]) -> str:
+    """A metadata.json with the weights' sha256 and metrics filled in."""
+    rounded = {name: round(value, 4) for name, value in metrics.items()}
+    about = metadata.read_text(encoding="utf-8")
+    about = _SHA256.sub(lambda match: f'{match[1]}"{sha256}"', about)
+    about = _METRICS.sub(lambda match: match[1] + json.dumps(rounded, ensure_ascii=False), about)
+    told = json.loads(about)
+    if (told.get("weights_sha256"), told.get("eval_metrics")) != (sha256, rounded):
+        raise ConfigError(f"{metadata}: has no weights_sha256 or eval_metrics to fill; add them as null and {{}}")
+    return about
 
 
 def scores_of(results: Path) -> dict[str, float]:

@@ -242,7 +242,7 @@ def cost_table(results: Results) -> Table:
         title="What each run took",
         heads=(*head, "Status", "Best epoch", "Training", "Evaluation", "Peak memory", "Peak GPU memory", *where),
         rows=tuple(rows),
-        note="Wall clock; memory of the run's own process. The best epoch is the one that validation chose.",
+        note="Wall clock; memory of the run's own process. The best epoch is the one whose weights were tested.",
     )
 
 

@@ -171,7 +171,7 @@ class Checkpoint:
 
     def _write_last(self, engine: Engine, position: Mapping[str, Any] | None = None) -> None:
         """Writes `last.pt` after a whole epoch, or at a position within one that isn't in the history yet."""
-        state, best = engine.state, self.validator.state
+        state, best, sampler = engine.state, self.validator.state, _sampler(engine)
         write_atomically(
             {
                 "network": self.network.state_dict(),
@@ -181,6 +181,7 @@ class Checkpoint:
                 "trainer": engine.extra_state() if hasattr(engine, "extra_state") else None,
                 "recipe": self.recipe,
                 "accumulation": _accumulation(engine),
+                "dealing": None if sampler is None else sampler.dealing(),
                 "epoch": state.epoch if position is None else state.epoch - 1,
                 "position": position,
                 "epoch_length": state.epoch_length,
@@ -277,6 +278,12 @@ class Checkpoint:
                 f"{file}: was trained with {saved['epoch_length']} steps an epoch, now there are "
                 f"{trainer.state.epoch_length}: resume with the same data, batch size and number of processes"
             )
+        sampler, dealing = _sampler(trainer), saved.get("dealing")
+        if sampler is not None and dealing is not None and saved.get("position") is None:
+            try:
+                sampler.refuse_other(dealing)
+            except WeightsError as error:
+                raise WeightsError(f"{file}: {error}") from error
         if saved.get("accumulation", 1) != _accumulation(trainer):
             raise WeightsError(f"{file}: was trained with accumulate {saved['accumulation']}; resume with the same")
         if (saved.get("trainer") is not None) != hasattr(trainer, "load_extra_state"):

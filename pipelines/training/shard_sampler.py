@@ -1,6 +1,6 @@
 """Which items of an epoch each of several processes takes: none is left out, none counts twice."""
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Mapping, Sized
 from typing import Any
 
 import torch
@@ -71,15 +71,32 @@ class ShardSampler(DistributedSampler[Any]):
         skip, self.skip = self.skip, 0
         return iter(self.items()[skip:])
 
-    def state_dict(self, steps: int) -> dict[str, int]:
-        """What tells whether another sampler deals the same items out, and how many this one has given in `steps`."""
+    def dealing(self) -> dict[str, int]:
+        """What tells whether another sampler deals the same items out."""
         return {
-            "skip": steps * self.batch_size,
             "seed": self.seed,
             "num_replicas": self.num_replicas,
             "batch_size": self.batch_size,
             "items": len(self.dataset),  # type: ignore[arg-type]
         }
+
+    def refuse_other(self, dealing: Mapping[str, int], was: str = "was trained") -> None:
+        """Sees that another sampler dealt as this one does.
+
+        Args:
+            dealing: what its `dealing` gave.
+            was: what it did, for the message.
+
+        Raises:
+            WeightsError: it dealt items out in another way.
+        """
+        for name, value in self.dealing().items():
+            if dealing[name] != value:
+                raise WeightsError(f"{was} with {name} {dealing[name]}, now it is {value}; resume with the same")
+
+    def state_dict(self, steps: int) -> dict[str, int]:
+        """How items are dealt out, and how many this sampler has given in `steps`."""
+        return {"skip": steps * self.batch_size, **self.dealing()}
 
     def load_state_dict(self, saved: dict[str, int]) -> None:
         """Goes on where the sampler that gave `saved` was.
@@ -87,11 +104,7 @@ class ShardSampler(DistributedSampler[Any]):
         Raises:
             WeightsError: that one dealt items out in another way.
         """
-        for name, value in self.state_dict(0).items():
-            if name != "skip" and saved[name] != value:
-                raise WeightsError(
-                    f"was stopped in mid-epoch with {name} {saved[name]}, now it is {value}; resume with the same"
-                )
+        self.refuse_other(saved, "was stopped in mid-epoch")
         self.skip = saved["skip"]
 
 

@@ -58,7 +58,7 @@ def test_every_case_is_tested_once_and_no_patient_is_on_two_sides(
         assert len(sides[0] | sides[1] | sides[2]) == sum(map(len, sides))
         assert sum(len(one[split]) for split in ("training", "validation", "test")) == len(items)
         assert {f"h{number}" for number in range(helpers)} <= sides[0]
-    assert (made.cases, made.patients, made.leak) == (len(items), len(sizes) + helpers, False)
+    assert (made.cases, made.patients, made.leak) == (sum(sizes), len(sizes), False)
 
 
 def test_of_two_folds_a_fifth_of_the_rest_validates(new_dataset: Dataset, tmp_path: Path) -> None:
@@ -144,6 +144,7 @@ def test_helpers_are_always_trained_on_with_all_of_their_patient(new_dataset: Da
         assert "h" in patients(one["training"])
         assert "h" not in patients(one["validation"]) | patients(one["test"])
     assert "2 items marked always_train" in made.said
+    assert (made.cases, made.patients) == (3, 3)  # those that are tested
 
 
 def test_the_test_list_stays_out_and_is_told(new_dataset: Dataset, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_what_isnt_results_is_told(tmp_path: Path) -> None:
         read_results(tmp_path)
     for wrong in ("{}", "[]", json.dumps({**RESULTS.to_json(), "surprise": 1})):
         (tmp_path / "results.json").write_text(wrong)
-        with pytest.raises(InputError, match="aren't the results of an experiment"):
+        with pytest.raises(InputError, match=r"results\.json: these aren't the results of an experiment"):
             read_results(tmp_path)
 
 

@@ -363,6 +363,29 @@ def test_a_trial_that_diverges_is_recorded_and_the_others_go_on(tmp_path: Path) 
     assert found.best.number != 1
 
 
+def test_a_trial_that_dies_of_its_settings_is_recorded_and_the_others_go_on(tmp_path: Path) -> None:
+    class TooLarge(FakeTraining):
+        def dice(self, options: Mapping[str, Any], epoch: int) -> float:
+            if len(self.calls) == 1:
+                raise RuntimeError("CUDA out of memory")
+            return super().dice(options, epoch)
+
+    found = tried(TooLarge(), tmp_path / "out", trials=3)
+    assert [one.status == "failed" for one in found.trials] == [True, False, False]
+    assert found.trials[0].error == "RuntimeError: CUDA out of memory"
+
+
+def test_a_full_disk_is_no_trials_fault_and_ends_a_search_that_can_go_on(tmp_path: Path) -> None:
+    class FullDisk(FakeTraining):
+        def dice(self, options: Mapping[str, Any], epoch: int) -> float:
+            raise ConfigError("out: can't be written; free space and use --resume") from OSError("No space left")
+
+    with pytest.raises(ConfigError, match="free space"):
+        tried(FullDisk(), tmp_path / "out", trials=2)
+    found = tried(FakeTraining(), tmp_path / "out", trials=2)
+    assert [one.status == "failed" for one in found.trials] == [False, False]
+
+
 def test_a_metric_that_is_never_a_number_fails_its_trial_alone(tmp_path: Path) -> None:
     class Undefined(FakeTraining):
         def dice(self, options: Mapping[str, Any], epoch: int) -> float:

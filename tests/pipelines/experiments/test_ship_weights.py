@@ -63,6 +63,20 @@ def test_scores_come_from_a_cross_validation_and_say_if_they_are_simulated(
     assert metrics["simulated lung dice, cross-validated"] == pytest.approx(0.9, abs=0.05)
 
 
+def test_a_bundle_without_room_for_them_keeps_the_weights_that_it_has(bundle: Path, trained: Path) -> None:
+    file = ship_weights(bundle, trained, trust_config=True)
+    metadata, before = bundle / "metadata.json", file.read_bytes()
+    about = json.loads(metadata.read_text())
+    del about["eval_metrics"]
+    metadata.write_text(json.dumps(about))
+    torch.manual_seed(1)
+    torch.save(LungUNet(1, 1).state_dict(), trained)
+    with pytest.raises(ConfigError, match=r"metadata.json: has no weights_sha256 or eval_metrics to fill"):
+        ship_weights(bundle, trained, trust_config=True)
+    assert file.read_bytes() == before
+    assert [one.name for one in file.parent.iterdir()] == ["model.pt"]
+
+
 def _too_large(state: dict[str, Any]) -> dict[str, Any]:
     return {name: value * 1e9 if name.endswith("weight") else value for name, value in state.items()}
 

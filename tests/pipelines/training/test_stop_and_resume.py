@@ -196,7 +196,7 @@ def test_killed_at_any_point_a_training_goes_on_after_its_last_whole_epoch(
 def test_a_checkpoint_from_before_positions_were_saved_still_loads(uninterrupted: Any, tmp_path: Path) -> None:
     _train(tmp_path, epochs=2)
     saved = torch.load(tmp_path / "last.pt", weights_only=True)
-    old = {key: saved[key] for key in saved.keys() - {"position", "accumulation", "trainer"}}
+    old = {key: saved[key] for key in saved.keys() - {"position", "accumulation", "trainer", "dealing"}}
     torch.save(old, tmp_path / "last.pt")
     _train(tmp_path, resume=True)
     assert _same(_left(tmp_path), uninterrupted(1))
@@ -211,6 +211,14 @@ def test_going_on_in_mid_epoch_in_another_way_is_refused(changed: dict[str, int]
         _train(tmp_path, hook=_signal_at("training", 1, 2))
     with pytest.raises(WeightsError, match=message):
         _train(tmp_path, resume=True, **changed)
+
+
+def test_going_on_after_an_epoch_with_another_batch_size_is_refused_though_it_has_as_many_steps(tmp_path: Path) -> None:
+    _train(tmp_path, epochs=1, batch=4)
+    with pytest.raises(
+        WeightsError, match=r"last\.pt: was trained with batch_size 4, now it is 3; resume with the same"
+    ):
+        _train(tmp_path, resume=True, batch=3)
 
 
 def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path) -> None:
