@@ -43,7 +43,7 @@ def _cells(found: Mapping[str, Any]) -> list[str]:
         f"{middle['waiting_seconds']:.2f}",
         f"{middle['waiting_share']:.0%}",
         f"{found['floor_seconds']:.2f}",
-        f"{found['times_floor']:.1f}",
+        f"{found['times_floor']:.2f}",
         f"{middle['peak_mb'] / 1000:.2f}",
         f"{middle['workers_mb'] / 1000:.2f}",
         f"{middle['loss_first']:.3f} → {middle['loss_last']:.3f}",

@@ -25,7 +25,7 @@ def start(
     bundles: Annotated[str | None, typer.Option(help="Such as spine,lung_ct; else all that have weights.")] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(metavar="BUNDLE=FILE", help="First weights of a bundle that ships none; again for more."),
+        typer.Option(metavar="BUNDLE=FILE", help="Version 1 in a new workspace, not what ships; again for more."),
     ] = None,
     workspace: _Workspace = _WORKSPACE,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",

@@ -78,7 +78,7 @@ def start(
     Args:
         studies: folder of images, or URL of a DICOMweb service.
         bundles: names of those to serve; all that have weights when empty.
-        weights: `NAME=FILE` of bundles that ship none.
+        weights: `NAME=FILE`, version 1 of a bundle in a new workspace instead of what ships.
         workspace: folder for versions, tokens, log and files in transit; made if it isn't there, for this user alone.
         host: address to listen at.
         port: TCP port; 0 for any that is free.

@@ -16,7 +16,7 @@ class Settings:
         studies: folder of images, or URL of a DICOMweb service.
         workspace: folder for versions, tokens, log and files in transit.
         bundles: names of those that are served.
-        weights: NAME=FILE of bundles that ship none.
+        weights: `NAME=FILE`, version 1 of a bundle in a new workspace instead of what ships.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         host: address to listen at.
         port: TCP port; 0 for any that is free.

@@ -271,7 +271,7 @@ def test_the_tables_replace_only_what_lies_between_their_markers(part, tmp_path)
     assert written.endswith("\nbelow\n")
     assert "old" not in written
     assert "spine 2026-01-01, commit abc" in written
-    assert "| radseg, amp | 5.00 | 2.50 | 1.00 | 0.10 | 10% | 0.25 | 4.0 | 2.00 | 0.10 | 2.000 → 1.500 |" in written
+    assert "| radseg, amp | 5.00 | 2.50 | 1.00 | 0.10 | 10% | 0.25 | 4.00 | 2.00 | 0.10 | 2.000 → 1.500 |" in written
     assert "| spine | 3.00 | 4.00 | 0.50 |" in written
 
 

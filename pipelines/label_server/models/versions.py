@@ -1,7 +1,7 @@
 """Versions of the models that a server runs: each a packed bundle of its own, one of them serving.
 
-WORKSPACE/<name>/v0001/ is what the bundle shipped with, later ones were trained from submitted labels. Which one serves
-stands in `current.json`, replaced by one rename. A version is never changed once it is there.
+WORKSPACE/<name>/v0001/ is what the bundle shipped with or was given, later ones were trained from submitted labels.
+Which one serves stands in `current.json`, replaced by one rename. A version is never changed once it is there.
 """
 
 import json
@@ -79,7 +79,8 @@ class Versions:
             with locked(self._home(name) / ".lock"):
                 self._clear(name)
                 if not self._numbers(name):
-                    self._put(name, 1, self._first_weights(name), {"origin": "shipped"})
+                    origin = "given" if name in self.first_weights else "shipped"
+                    self._put(name, 1, self._first_weights(name), {"origin": origin})
                 if not (self._home(name) / _CURRENT).is_file():
                     self._point(name, self._numbers(name)[0])
         except OSError as error:

@@ -144,6 +144,7 @@ def test_given_weights_make_the_first_version(tmp_path: Path, others: Path) -> N
     versions = Versions(tmp_path / "workspace", {"lung_xray": others})
     versions.prepare("lung_xray")
     assert versions.serving("lung_xray").weights_sha256 == sha256_of(others)
+    assert versions.serving("lung_xray").note == {"origin": "given"}
     with pytest.raises(WeightsError, match="no such weights file for lung_xray"):
         Versions(tmp_path / "other", {"lung_xray": tmp_path / "none.pt"}).prepare("lung_xray")
 
