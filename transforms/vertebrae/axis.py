@@ -52,12 +52,14 @@ class Placed:
         box: the voxels that hold it.
         centre_mm: the body's middle, roughly, RAS mm, (3,).
         centroid_mm: middle of the whole vertebra with its arch, RAS mm, (3,).
+        cut: whether it reaches the image's edge.
     """
 
     vertebra: int
     box: Box
     centre_mm: FloatArray
     centroid_mm: FloatArray
+    cut: bool
 
 
 def grid_affine(affine: FloatArray | None, spacing_mm: Sequence[float] | None) -> FloatArray:
@@ -178,4 +180,7 @@ def _placed(labels: LabelArray, affine: FloatArray, vertebra: int, box: Box) -> 
     points = to_mm(where * steps + start, affine)
     # a flat body may be thinner than its arch, but lies in front of it
     score = depth[tuple(where.T)] + _IN_FRONT * (points @ _ANTERIOR)
-    return Placed(vertebra, box, points[score >= score.max() - _CORE_MM].mean(axis=0), points.mean(axis=0))
+    centre_mm = points[score >= score.max() - _CORE_MM].mean(axis=0)
+    # the box may be one voxel short
+    cut = any(part.start <= 1 or part.stop >= size - 1 for part, size in zip(box, labels.shape, strict=True))
+    return Placed(vertebra, box, centre_mm, points.mean(axis=0), cut)

@@ -111,8 +111,17 @@ class RandFractureVertebra(RandomizableTransform):
         image, labels = tracked(image), tracked(labels)
         if randomize:
             self.randomize((integers(plain(labels).numpy()[0]), affine))
+        made: list[FractureVertebra] = []
         for fracture in self._fractures:
-            image, labels = fracture(image, labels)
+            try:
+                image, labels = fracture(image, labels)
+            except ValueError:
+                # the fractures before it may have brought it too near the image's edge
+                if not (made and randomize):
+                    raise
+            else:
+                made.append(fracture)
+        self._fractures = tuple(made)
         return image, labels
 
 

@@ -71,7 +71,10 @@ def plan(labels: LabelArray, affine: FloatArray, vertebra: int, kind: Kind, loss
     body = find_body(labels, affine, placed, below, above)
     if body.cut:
         raise ValueError(f"vertebra {vertebra} is cut off by the image's edge; choose another.")
-    sides = (_side(labels, affine, body, neighbour, sign) for neighbour, sign in ((below, -1), (above, 1)))
+    shown = [_with_body(body, neighbour, sign) for neighbour, sign in ((below, -1), (above, 1))]
+    if shown[0] is not below or shown[1] is not above:
+        body = find_body(labels, affine, placed, *shown)
+    sides = (_side(labels, affine, body, neighbour, sign) for neighbour, sign in zip(shown, (-1, 1), strict=True))
     compression = Compression(body, kind, loss, *sides)
     if not compression.has_room:
         raise ValueError(f"vertebra {vertebra} is too near the image's edge to lose {loss:.0%} of its height.")
@@ -190,6 +193,16 @@ def _in_body(compression: Compression, moved: Moved, affine: FloatArray) -> Valu
     p, q = local[..., 0] / body.half_width_mm, local[..., 1] / body.half_depth_mm
     between = (local[..., 2] > surface(body.lower, p, q) - 2) & (local[..., 2] < surface(body.upper, p, q) + 2)
     return np.asarray(np.clip((1.4 - np.sqrt(p * p + q * q)) / 0.3, 0, 1) * between, np.float32)
+
+
+def _with_body(body: Body, neighbour: Placed | None, sign: int) -> Placed | None:
+    """The neighbour, or None where the image shows its arch alone, whose middle is no body's: too near, or behind."""
+    if neighbour is None or not neighbour.cut:
+        return neighbour
+    plate = body.upper if sign > 0 else body.lower
+    right, front, up = (float(one) for one in body.frame.local(neighbour.centre_mm))
+    beyond = sign * (up - float(plate[0]))
+    return neighbour if beyond >= body.height_mm(0.0) / 2 and float(np.hypot(right, front)) <= beyond / 1.5 else None
 
 
 def _side(labels: LabelArray, affine: FloatArray, body: Body, neighbour: Placed | None, sign: int) -> Side:

@@ -70,6 +70,19 @@ def test_cut_cervical_fractured_and_unnumbered_vertebrae_are_never_chosen() -> N
         assert set(changed.unique().tolist()) == {0, 1, 105, 124, 222, 223}
 
 
+def test_a_vertebra_that_the_fractures_before_it_leave_no_room_stays_intact() -> None:
+    image, labels = (one[..., 8:119] for one in lumbar().values())
+    sampler = RandFractureVertebra(1.0, 4, ("crush",), (3,)).set_random_state(511)
+    sampler.randomize((labels[0].numpy(), labels.affine.numpy()))
+    assert len(sampler.fractures) == 4
+    changed, named = sampler.set_random_state(511)(image, labels)
+    assert len(sampler.fractures) == 3
+    assert set(named[named > 200].tolist()) == {one.label for one in sampler.fractures}
+    repeated = sampler(image, labels, randomize=False)
+    assert torch.equal(repeated[0], changed)
+    assert torch.equal(repeated[1], named)
+
+
 def test_nothing_to_break_and_probability_zero_change_nothing() -> None:
     image, labels = cylinders().tensors
     plain = (labels > 0).to(torch.uint8)
