@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from radseg.pipelines.errors import WeightsError
+
 BUNDLES = ("spine", "lung_ct", "lung_xray", "pelvis_xray")
 
 
@@ -35,6 +37,27 @@ def test_stopped_and_resumed_equals_uninterrupted(
     resumed = short_training(bundle, tmp_path, max_epochs=3, resume=True)
     assert resumed.history == uninterrupted.history
     assert resumed.weights_hash == uninterrupted.weights_hash
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("optimizer", {"optimizer#_target_": "torch.optim.AdamW"}),
+        ("optimizer", {"optimizer#_target_": "torch.optim.SGD"}),
+        ("loss", {"loss": {"_target_": "DiceLoss", "sigmoid": True}}),
+    ],
+    ids=["AdamW", "SGD", "loss"],
+)
+def test_going_on_with_another_optimiser_or_loss_is_refused(
+    name: str,
+    settings: dict[str, Any],
+    bundle: str,
+    uninterrupted: Any,
+    short_training: Callable[..., Any],
+) -> None:
+    folder = Path(uninterrupted.training.weights).parent
+    with pytest.raises(WeightsError, match=rf"last\.pt: was trained with other {name}; resume with the same settings"):
+        short_training(bundle, folder, max_epochs=4, resume=True, **settings)
 
 
 def test_another_seed_gives_another_training(
