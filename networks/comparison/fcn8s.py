@@ -27,7 +27,8 @@ class FCN8s(ComparisonNetwork):
     Five blocks with max-pools (1/2 … 1/32), conv6 and conv7 with dropout, and 1×1 scores of the classes; those are
     doubled and added to the scores of pool4, doubled and added to the scores of pool3, and enlarged eight times. As in
     the paper the two doublings are transposed convolutions that start as linear interpolation and learn, the last
-    enlargement stays linear interpolation. Instead of 100 pixels of zeros around the image, which keep the paper's
+    enlargement stays linear interpolation; the scores start at random, which the paper found no worse than its zeros.
+    Instead of 100 pixels of zeros around the image, which keep the paper's
     unpadded conv6 alive, the image is padded with edge values at the end of each axis to a multiple of 32, conv6 keeps
     the size, and the logits are cropped back. There is no batch norm, so one image of any size trains.
 

@@ -36,6 +36,10 @@ class StepLoss:
     def __init__(self, loader: DataLoader) -> None:
         if not isinstance(loader.sampler, ShardSampler) or loader.sampler.batch_size != loader.batch_size:
             raise ConfigError("StepLoss: the data loader needs a ShardSampler with the loader's batch_size")
+        if loader.persistent_workers:
+            raise ConfigError(
+                "StepLoss: persistent_workers would repeat the first epoch's augmentation in all others; leave it off"
+            )
         self.sampler: ShardSampler = loader.sampler
         self._loss = 0.0
 

@@ -24,7 +24,9 @@ class Tracking:
     """Records what an engine computes, by MONAI's handlers; nothing is opened before the engine starts.
 
     TensorBoard's event files are in `<output_dir>/tensorboard`, MLflow's SQLite database is
-    `<output_dir>/mlflow/mlflow.db`; trainer and validator of a run, and its resumption, write into one MLflow run.
+    `<output_dir>/mlflow/mlflow.db`; trainer and validator of a run write into one MLflow run, and so does the
+    resumption of one that was stopped, which stands there as running until then. What is trained on after a run's end
+    is a run of its own.
     MLflow's own usage reports are switched off.
 
     Args:

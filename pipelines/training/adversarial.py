@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from radseg.pipelines.errors import WeightsError
-from radseg.pipelines.training.distributed import average_, total, world_size
+from radseg.pipelines.training.distributed import average_, from_first_, total, world_size
 
 # a drawn mask holds these instead of 0 and 1, which no sigmoid reaches: to be exact would give it away
 ABSENT, PRESENT = 0.01, 0.99
@@ -32,10 +32,11 @@ class AdversarialSegmentationTrainer(SupervisedTrainer):
     :math:`D` is taken between the forward pass and the loss of MONAI's own step, so all that `SupervisedTrainer` can
     do stays (under gradient accumulation :math:`D` still steps with every batch). :math:`D` sees probabilities:
     softmax beside one-hot labels where one label channel stands for several classes, else sigmoid; its drawn masks
-    hold 0.99 and 0.01. It computes in full precision whatever the network does. Among several processes its gradients
-    are averaged. Han et al., Spine-GAN, Medical Image Analysis 50 (2018); order, losses, label smoothing and
-    :math:`D`'s Adam (:math:`\beta_1 = 0.5`) as in its first author's program, which shows :math:`D` the network's
-    logits instead and adds the adversarial loss with weight 1.
+    hold 0.99 and 0.01. It computes in full precision whatever the network does. Among several processes it begins as
+    the first's, and its gradients are averaged. Han et al., Spine-GAN, Medical Image Analysis 50 (2018); order,
+    adversarial losses, label smoothing and :math:`D`'s Adam (:math:`\beta_1 = 0.5`) as in its first author's program,
+    which takes the step of :math:`G` on the next batch, has a class-weighted cross-entropy for :math:`L`, shows
+    :math:`D` the network's logits and adds the adversarial loss with weight 1.
 
     `engine.state.output` holds, beside MONAI's ``loss`` (that of :math:`G`), ``segmentation_loss``,
     ``adversarial_loss`` (without :math:`w`) and ``discriminator_loss``; `engine.state.metrics` their means over the
@@ -67,6 +68,7 @@ class AdversarialSegmentationTrainer(SupervisedTrainer):
         self.segmentation_loss = loss_function
         self.adversarial_weight = float(adversarial_weight)
         self.discriminator = discriminator.to(self.state.device).train().requires_grad_(False)
+        from_first_(self.discriminator.state_dict().values())
         self.discriminator_learning_rate = float(discriminator_learning_rate)
         self.discriminator_optimizer = torch.optim.Adam(
             self.discriminator.parameters(), lr=discriminator_learning_rate, betas=(0.5, 0.999)

@@ -4,7 +4,7 @@ Everything here also works in a single process, where it does nothing.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -142,6 +142,12 @@ def average_(tensors: list[torch.Tensor]) -> None:
     for tensor in tensors if world_size() > 1 else ():
         dist.all_reduce(tensor)
         tensor /= world_size()
+
+
+def from_first_(tensors: Iterable[torch.Tensor]) -> None:
+    """Replaces tensors by those of the first process."""
+    for tensor in tensors if world_size() > 1 else ():
+        dist.broadcast(tensor, src=0)
 
 
 def gathered(value: _Value) -> list[_Value]:

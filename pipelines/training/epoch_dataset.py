@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import check_labels
-from radseg.pipelines.errors import InputError, radseg_cause
+from radseg.pipelines.errors import InputError, one_line, radseg_cause
 from radseg.pipelines.training.prepared_cache import PreparedCache
 
 _logger = logging.getLogger("radseg.training")
@@ -147,7 +147,10 @@ class EpochDataset(Dataset[Any]):
             return item
         if isinstance(self.augmentation, Randomizable):
             self.augmentation.set_random_state(seed=_item_seed(self.seed, self.epoch, index))
-        return self.augmentation(item)
+        try:
+            return self.augmentation(item)
+        except Exception as error:
+            raise InputError(f"{self.name_of(index)}: can't be augmented: {one_line(error)}") from error
 
 
 def _values(label: npt.NDArray[Any], highest: int) -> set[int]:

@@ -9,6 +9,7 @@ from toy_training import Images, toy_training
 
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.handlers import StepLoss
+from radseg.pipelines.training.shard_sampler import ShardSampler
 
 
 # 13 items: the last group has a single batch, and that has a single item
@@ -38,3 +39,10 @@ def test_a_loss_that_is_no_number_names_the_images_of_its_batch() -> None:
 def test_a_loader_whose_items_cant_be_counted_is_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="needs a ShardSampler"):
         StepLoss(DataLoader(Images(4), **settings))
+
+
+def test_workers_that_would_live_on_with_the_first_epoch_s_augmentation_are_refused() -> None:
+    sampler = ShardSampler(Images(4), num_replicas=1, rank=0, batch_size=2)
+    loader = DataLoader(Images(4), batch_size=2, sampler=sampler, num_workers=1, persistent_workers=True)
+    with pytest.raises(ConfigError, match="persistent_workers would repeat the first epoch's augmentation"):
+        StepLoss(loader)

@@ -54,7 +54,7 @@ def main(folder: Path, rank: int) -> None:
     """Trains beside the other process on batches of its own and leaves what came of it in `folder`."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    torch.manual_seed(0)
+    torch.manual_seed(rank)  # so that neither network begins alike
     network = nn.parallel.DistributedDataParallel(segmenter())
     trainer = trainer_of(network, constant_batches(3, seed=rank))
     losses: list[float] = []

@@ -198,7 +198,7 @@ def test_negative_settings_are_refused(wrong: dict[str, float]) -> None:
 
 
 @pytest.mark.long
-def test_two_processes_hold_one_discriminator(tmp_path: Path) -> None:
+def test_two_processes_hold_one_discriminator_however_each_began(tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "support" / "adversarial_process.py"
     processes = [subprocess.Popen([sys.executable, script, tmp_path, str(rank)]) for rank in range(2)]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]

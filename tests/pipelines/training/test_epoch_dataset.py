@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 import torch
+from monai.data import DataLoader
 from monai.transforms import Compose, RandGaussianNoised, RandSpatialCropd
 
-from radseg.pipelines.errors import InputError
+from radseg.pipelines.errors import InputError, one_line
 from radseg.pipelines.training.epoch_dataset import EpochDataset
 
 ITEMS = [{"image": float(number), "label": 0.0} for number in range(3)]
@@ -39,6 +40,17 @@ def test_another_epoch_or_seed_gives_other_items() -> None:
     first = _take(_augmented(), 1, [0, 1, 2])
     for other in (_take(_augmented(), 2, [0, 1, 2]), _take(_augmented(seed=1), 1, [0, 1, 2])):
         assert not all(torch.equal(first[index], other[index]) for index in range(3))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_augmentation_that_fails_names_the_image_in_one_line(workers: int) -> None:
+    def fail(item: dict[str, Any]) -> dict[str, Any]:
+        raise ValueError("no such luck")
+
+    dataset = EpochDataset([{"image": 7.0, "label": 0.0}], _load, Compose([fail]), progress=False)
+    with pytest.raises(InputError) as told:
+        list(DataLoader(dataset, num_workers=workers))
+    assert one_line(told.value).endswith("7.0: can't be augmented: ValueError: no such luck")
 
 
 def test_augmenting_leaves_the_prepared_images_alone() -> None:
