@@ -103,7 +103,9 @@ def _content(file: Path) -> dict[str, list[dict[str, Any]]]:
     try:
         content = json.loads(file.read_text())
     except FileNotFoundError as error:
-        raise InputError(f"{file}: no such datalist; it lists images and labels, see the README") from error
+        raise InputError(
+            f"{file}: no such datalist; radseg data import writes one for a folder of images and labels"
+        ) from error
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: not a JSON datalist ({error})") from error
     if not isinstance(content, dict) or not all(isinstance(content.get(name, []), list) for name in SPLITS):

@@ -183,13 +183,24 @@ class Segmenter:
 
     def _sum_up(self, batch: Batch) -> None:
         """Makes the table and the page of all cases that the manifest has."""
-        rows = self.manifest.read()
         try:
+            rows = self._with_what_is_there(batch)
             write_summary(self.output_dir, rows)
             write_index(self.output_dir, rows, self.destination.names if self.destination.url else None)
             self.destination.publish(["summary.csv", "index.html"])
         except (OSError, RadsegError) as error:
             batch.notes.append(f"summary.csv and index.html can't be written ({one_line(error)}); run again for them")
+
+    def _with_what_is_there(self, batch: Batch) -> list[dict[str, Any]]:
+        """The manifest, in which a result that was found whole stands again after a run in between that failed."""
+        rows = self.manifest.read()
+        lines = {row.get("case"): row for row in rows if row.get("status") in ("done", "failed")}
+        done = {row.get("case"): row for row in rows if row.get("status") == "done"}
+        for name in batch.skipped:
+            if name in done and lines[name]["status"] == "failed":
+                self.manifest.append(done[name])
+                rows.append(done[name])
+        return rows
 
     def _works(
         self, batch: Batch, table: LiveTable, lines: dict[str, Working], lost: list[RadsegError]

@@ -23,6 +23,7 @@ from radseg.pipelines.training.epoch_dataset import EpochDataset
 from radseg.pipelines.training.stop_request import StopRequest
 
 _logger = logging.getLogger("radseg.training")
+_COUNTS = ("max_epochs", "batch_size", "accumulate", "repeats", "samples_per_case", "val_interval")
 # a config is text: this is how the caller's function reaches the training that the config starts
 _ON_EPOCH: ContextVar[Callable[[dict[str, float]], None] | None] = ContextVar("on_epoch", default=None)
 
@@ -82,6 +83,7 @@ def train(
             workflow = load_workflow(bundle, "train", overrides, trust_config)
             if launched():
                 _share_out(workflow, configs(find_bundle(bundle, trust_config)) / "multi_gpu_train.json")
+            _refuse_none(workflow)
             result: Training = run_workflow(workflow)
             if isinstance(result, Training):
                 result = replace(result, absent_labels=_absent_labels(workflow))
@@ -96,9 +98,9 @@ def train(
 
 def _absent_labels(workflow: ConfigWorkflow) -> dict[str, tuple[str, ...]]:
     """By list, the labels of the bundle that no item has, as far as its datasets look for them."""
-    names = workflow.parser.config.get("labels")
-    if not isinstance(names, list):
+    if "labels" not in workflow.parser.config:
         return {}
+    names = workflow.parser.get_parsed_content("labels")
     absent = {}
     for split, key in (("training", "train"), ("validation", "validate")):
         if "dataset" not in workflow.parser.config.get(key, {}):
@@ -109,6 +111,18 @@ def _absent_labels(workflow: ConfigWorkflow) -> dict[str, tuple[str, ...]]:
             missing = (name for value, name in enumerate(names, 1) if value not in dataset.occurring)
             absent[split] = tuple(str(name) for name in missing)
     return absent
+
+
+def _refuse_none(workflow: ConfigWorkflow) -> None:
+    """Refuses a training without epochs, or batches without items.
+
+    Raises:
+        ConfigError: such a count is below 1.
+    """
+    for key in _COUNTS:
+        value = workflow.parser.config.get(key)
+        if isinstance(value, int) and value < 1:
+            raise ConfigError(f"--{key}: must be at least 1, got {value}")
 
 
 def _share_out(workflow: ConfigWorkflow, file: Path) -> None:

@@ -1,5 +1,8 @@
 """The command `radseg`: one function a verb, no logic; heavy imports wait until a verb runs."""
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from radseg.pipelines.cli.data import data
@@ -24,6 +27,23 @@ app = typer.Typer(
     epilog="Exit codes: 0 all done, 1 some cases failed or none was usable, 2 wrong usage, config or weights, "
     "130 or 143 stopped by Ctrl-C or SIGTERM.",
 )
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(f"radseg {version('radseg')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    says_version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which radseg this is.")
+    ] = False,
+) -> None:
+    """What stands before the verb."""
+
+
 for verb in (segment, train, evaluate, explain, validate, listen):
     app.command(context_settings=OVERRIDES)(verb)
 app.command()(measure)

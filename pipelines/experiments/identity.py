@@ -25,8 +25,9 @@ def dataset_sha256(datalist: Path | str, dataset_dir: Path | str) -> str:
     Raises:
         InputError: the datalist can't be used or a file isn't there.
     """
+    splits = read_splits(datalist, dataset_dir)
     digest = hashlib.sha256(local_copy(datalist).read_bytes())
-    for items in read_splits(datalist, dataset_dir).values():
+    for items in splits.values():
         for item in items:
             for path in (Path(item[key]) for key in ("image", "label") if key in item):
                 files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())

@@ -176,7 +176,7 @@ def _how_compared(results: Results, found: Sequence[Comparison]) -> str:
     if few:
         said.append(
             f"With fewer than 6 differing pairs p can't fall below .05 ({few} of {len(found)} rows): "
-            "there the test can't tell anything."
+            "there the test can't tell anything, and an interval leaves out 0 as soon as all have one sign."
         )
     if any(one.pairs and not one.test.nonzero for one in found):
         said.append("p is 1 where no case differs.")

@@ -27,6 +27,7 @@ def test_a_form_of_spine_trains_evaluates_and_segments(
 ) -> None:
     override = FORMS[form]
     run = short_training("spine", tmp_path / "run", max_epochs=1, **override)
+    assert run.training.absent_labels["training"] == ()
     same: dict[str, Any] = {
         "weights": str(run.training.weights), "progress": False, "spacing_mm": [3.0, 3.0, 3.0],
         "network_def#features": [4, 8, 16, 32, 64], "roi_size": [32, 32, 32], **override,

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ def test_every_verb_has_help_with_an_example(verb: list[str], radseg: Callable[.
     ended = radseg(*verb, "--help")
     assert ended.code == 0
     assert f"Example: radseg {' '.join(verb)}" in " ".join(ended.out.split())
+
+
+def test_the_version_is_that_of_the_package(radseg: Callable[..., Any]) -> None:
+    ended = radseg("--version")
+    assert (ended.code, ended.out) == (0, f"radseg {version('radseg')}\n")
 
 
 def test_quiet_says_nothing(radseg: Callable[..., Any], small_weights: dict[str, Path], tmp_path: Path) -> None:

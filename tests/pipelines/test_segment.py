@@ -187,6 +187,19 @@ def test_other_settings_dont_pass_for_the_same_result(run: Callable[..., Batch])
     assert run("spine", image, overlap=0.25, overwrite=True).done == ["spine01"]
 
 
+def test_a_result_that_is_whole_stands_in_the_overview_again_after_a_run_that_was_refused(
+    run: Callable[..., Batch], tmp_path: Path
+) -> None:
+    image = SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz"
+    run("spine", image)
+    before = (tmp_path / "OUT" / "summary.csv").read_text()
+    assert run("spine", image, overlap=0.25).failed
+    assert "failed" in (tmp_path / "OUT" / "summary.csv").read_text()
+    assert run("spine", image).skipped == ["spine01"]
+    assert (tmp_path / "OUT" / "summary.csv").read_text() == before
+    assert "0 failed" in (tmp_path / "OUT" / "index.html").read_text()
+
+
 def test_a_result_that_somebody_took_away_is_made_again(run: Callable[..., Batch]) -> None:
     image = SAMPLES / "spine" / "imagesTr" / "spine01.nii.gz"
     mask = run("spine", image).output_dir / "spine01" / "mask.nii.gz"

@@ -65,6 +65,22 @@ def test_a_training_that_cant_start_touches_nothing(earlier: Path, wrong: dict[s
     assert [folder.name for folder in earlier.parent.iterdir()] == ["spine"]
 
 
+@pytest.mark.parametrize(
+    ("bundle", "key"),
+    [
+        *(("spine", key) for key in ("max_epochs", "val_interval", "accumulate", "repeats", "samples_per_case")),
+        ("lung_ct", "batch_size"),
+    ],
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_counts_that_leave_nothing_to_train_are_refused_by_name(
+    bundle: str, key: str, value: int, earlier: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"--{key}: must be at least 1, got {value}"):
+        train(bundle, output_dir=earlier, overwrite=True, progress=False, **{key: value})
+    assert (earlier / "model.pt").read_text() == "precious"
+
+
 def test_a_folder_that_cant_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"can't be written \(.*\); choose another --output_dir"):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from radseg.pipelines.errors import WeightsError
-from radseg.pipelines.experiments.identity import recorded
+from radseg.pipelines.errors import InputError, WeightsError
+from radseg.pipelines.experiments.identity import dataset_sha256, recorded
 from radseg.pipelines.weights import sha256_of
 
 
@@ -33,3 +33,8 @@ def test_weights_that_arent_there_are_told_with_their_option(key: str, tmp_path:
 
 def test_places_are_nobodys_business(tmp_path: Path) -> None:
     assert recorded({"dataset_dir": str(tmp_path), "cache_dir": str(tmp_path), "max_epochs": 3}) == {"max_epochs": 3}
+
+
+def test_a_dataset_that_isnt_there_is_told_with_what_makes_one(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"datalist\.json: no such datalist; radseg data import writes one"):
+        dataset_sha256(tmp_path / "nowhere" / "datalist.json", tmp_path / "nowhere")
