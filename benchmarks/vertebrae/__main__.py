@@ -28,6 +28,7 @@ from radseg.pipelines.measure.vertebrae.genant import best_form, grade_of
 from radseg.transforms.vertebrae import FractureVertebra
 from radseg.transforms.vertebrae.compression import GENANT_LOSS, KINDS, Kind
 from radseg.transforms.vertebrae.endplates import EDGE, Heights
+from radseg.transforms.vertebrae.reached import as_asked
 from radseg.transforms.vertebrae.squeeze import plan
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +114,7 @@ def _cases(
             continue
         loss = float(np.random.default_rng([vertebra, KINDS.index(kind), grade]).uniform(*GENANT_LOSS[grade]))
         try:
-            compression = plan(labels, affine, vertebra, kind, loss)
+            compression = as_asked(plan(labels, affine, vertebra, kind, loss), labels, affine, vertebra)
         except ValueError:
             continue
         before = before or _measured(image, labels, affine, chosen.mask_alone)

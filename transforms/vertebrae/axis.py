@@ -98,8 +98,10 @@ def boxes_of(labels: LabelArray) -> dict[int, Box]:
     return boxes
 
 
-def place(labels: LabelArray, affine: FloatArray, around: int) -> tuple[Placed, list[Placed]]:
-    """Find a vertebra, and the others within 90 mm of it from the lowest to the highest.
+def place(
+    labels: LabelArray, affine: FloatArray, around: int, reach_mm: float = _REACH_MM
+) -> tuple[Placed, list[Placed]]:
+    """Find a vertebra, and the others around it from the lowest to the highest.
 
     The body is the thickest part of a vertebra but for flat ones, so what lies 10 mm further in front counts as 1.5 mm
     deeper inside; the body's middle is that of what is within 3 mm of the deepest.
@@ -108,6 +110,7 @@ def place(labels: LabelArray, affine: FloatArray, around: int) -> tuple[Placed, 
         labels: one number per vertebra, (i, j, k).
         affine: voxel to RAS mm, (4, 4).
         around: the vertebra's number.
+        reach_mm: how far off the others are looked for.
 
     Raises:
         ValueError: the map doesn't hold it.
@@ -119,7 +122,7 @@ def place(labels: LabelArray, affine: FloatArray, around: int) -> tuple[Placed, 
     others = [
         _placed(labels, affine, vertebra, box)
         for vertebra, box in boxes.items()
-        if vertebra not in (around, *UNNUMBERED) and np.linalg.norm(_box_middle_mm(box, affine) - middle) < _REACH_MM
+        if vertebra not in (around, *UNNUMBERED) and np.linalg.norm(_box_middle_mm(box, affine) - middle) < reach_mm
     ]
     placed = _placed(labels, affine, around, boxes[around])
     return placed, sorted(others, key=lambda other: float(other.centre_mm[2]))

@@ -12,17 +12,21 @@ from monai.transforms import MapTransform, Transform
 from radseg.transforms.tracked import like, plain, tracked
 from radseg.transforms.vertebrae.axis import FloatArray, grid_affine
 from radseg.transforms.vertebrae.compression import KINDS, MOST_LOSS, Kind
+from radseg.transforms.vertebrae.density import densify, thin
 from radseg.transforms.vertebrae.hounsfield import checked_window
-from radseg.transforms.vertebrae.squeeze import carry, carry_labels, densify, move, plan
+from radseg.transforms.vertebrae.reached import as_asked
+from radseg.transforms.vertebrae.squeeze import carry, carry_labels, keep_whole, move, plan
 
 
 class FractureVertebra(Transform):
     """Compress one vertebra of a CT and of its label map by one displacement field.
 
     The forms are Genant's (JBMR 8(9), 1993): a wedge falls in front, a biconcave body in the middle, a crushed one
-    everywhere. The neighbours move along, a wedge turns them, and discs take up what is left; 100 mm beyond the
-    neighbours, or at the image's edge, nothing moves. Inside the body the mineral, what lies above fatty marrow in HU,
-    is kept, so density rises as height falls. The field has a positive Jacobian: nothing tears or overlaps.
+    everywhere. The neighbours move along, a wedge turns them, and discs take up what is left, so that vertebrae move as
+    a whole as far as the discs can; 100 mm beyond the neighbours, or at the image's edge, nothing moves. The loss is
+    what the label map shows when it is measured again. Inside the body the mineral, what lies above fatty marrow in HU,
+    is kept, so density rises as height falls; where a disc is stretched it falls. The field has a positive Jacobian:
+    nothing tears or overlaps.
 
     Args:
         vertebra: its value in the label map, in which every vertebra has a value of its own; 1 and 2 stand for
@@ -64,7 +68,8 @@ class FractureVertebra(Transform):
 
         Raises:
             ValueError: the shapes differ or aren't (1, i, j, k), the map doesn't hold the vertebra, the image's edge
-                cuts it off or is too near, it has no body that can be told, or the spacing is unknown.
+                cuts it off or is too near, it has no body that can be told, its voxels are too coarse for the height
+                to be lost, or the spacing is unknown.
         """
         affine = affine_of(image, labels, self.spacing_mm)
         image, labels = tracked(image), tracked(labels)
@@ -73,11 +78,14 @@ class FractureVertebra(Transform):
             # views: what is written into them lies in the two clones
             values, numbers = changed.numpy()[0], named.numpy()[0]
             whole = integers(numbers)
-            compression = plan(whole, affine, self.vertebra, self.kind, self.loss)
+            planned = plan(whole, affine, self.vertebra, self.kind, self.loss)
+            compression = as_asked(planned, whole, affine, self.vertebra)
             moved = move(compression, affine, whole.shape)
             carried = carry_labels(whole[moved.box], moved, affine)
+            keep_whole(carried, self.vertebra, whole[moved.box])
             fractured = carried == self.vertebra
             grey = carry(values[moved.box], moved, affine)
+            thin(grey, carried, self.vertebra, compression, moved, affine, self.window_hu)
             densify(grey, fractured, compression, moved, affine, self.window_hu)
             numbers[moved.box] = np.where(fractured, self.label, carried)
             values[moved.box] = np.rint(grey) if np.issubdtype(values.dtype, np.integer) else grey

@@ -14,14 +14,16 @@ from radseg.transforms.vertebrae.fracture import FractureVertebra, affine_of, in
 from radseg.transforms.vertebrae.hounsfield import checked_window
 from radseg.transforms.vertebrae.numbering import FRACTURED, INTACT, THORACOLUMBAR, is_vertebra
 from radseg.transforms.vertebrae.rand_change import RandVertebraed
+from radseg.transforms.vertebrae.reached import as_asked
 from radseg.transforms.vertebrae.squeeze import plan
 
 
 class RandFractureVertebra(RandomizableTransform):
     """Sample intact vertebrae of a numbered map, a form and a loss for each, and apply `FractureVertebra`.
 
-    Chosen are thoracic and lumbar vertebrae (values 108 to 125 and 128, see `numbering`) whose body can be told and
-    lies whole in the image; they become 208 to 228. A map without any is given back as it is.
+    Chosen are thoracic and lumbar vertebrae (values 108 to 125 and 128, see `numbering`) whose body can be told, lies
+    whole in the image and shows the loss when it is measured again; they become 208 to 228. A map without any is given
+    back as it is.
 
     Args:
         prob: probability that an image gets fractures.
@@ -116,7 +118,7 @@ class RandFractureVertebra(RandomizableTransform):
             try:
                 image, labels = fracture(image, labels)
             except ValueError:
-                # the fractures before it may have brought it too near the image's edge
+                # the fractures before it may have moved it, and its voxels no longer show so small a loss
                 if not (made and randomize):
                     raise
             else:
@@ -156,9 +158,9 @@ class RandFractureVertebrad(RandVertebraed):
 
 
 def _can_break(labels: LabelArray, affine: FloatArray, vertebra: int, kind: Kind, loss: float) -> bool:
-    """Say whether the vertebra has a body that can be told, whole in the image and far enough from its edge."""
+    """Say whether the vertebra has a body that can be told, whole and with room in the image, that can lose so much."""
     try:
-        plan(labels, affine, vertebra, kind, loss)
+        as_asked(plan(labels, affine, vertebra, kind, loss), labels, affine, vertebra)
     except ValueError:
         return False
     return True

@@ -72,6 +72,21 @@ def test_density_rises_as_height_falls_and_the_mineral_is_kept(kind: Kind) -> No
     assert abs(float(soft.mean()) - 40) < 3
 
 
+def test_a_disc_that_bulges_into_a_biconcave_body_is_less_dense_than_bone() -> None:
+    spine = cylinders()
+    # discs so thin that their voxels show the endplates beside them
+    image = torch.where(spine.tensors[1] > 0, 300.0, 250.0)
+    after, named = FractureVertebra(103, "biconcave", 0.5, spacing_mm=(1.5, 1.5, 1.5))(image, spine.tensors[1])
+    dent = (spine.tensors[1] == 103) & (named == 0)
+    assert dent.sum() > 500
+    assert float(after[dent].mean()) < 200
+    # and no disc becomes less dense than discs are
+    assert float(after[named == 0].min()) > 80
+    # noise alone is no mineral
+    soft, _ = FractureVertebra(103, "biconcave", 0.5)(*spine.tensors)
+    assert abs(float(soft[dent].mean()) - 40) < 5
+
+
 def test_dense_bone_stays_plausible() -> None:
     spine = cylinders()
     image = torch.where(spine.tensors[1] > 0, 1100.0, 40.0)

@@ -9,10 +9,11 @@ import torch
 from monai.data import MetaTensor
 from numbered_spine import counted_heights
 
-from radseg.transforms.vertebrae import FractureVertebra, SimulateOsteoporosis
-from radseg.transforms.vertebrae.compression import KINDS, Kind
+from radseg.transforms.vertebrae import FractureVertebra, SimulateOsteoporosis, vertebral_heights
+from radseg.transforms.vertebrae.compression import GENANT_LOSS, KINDS, Kind
 from radseg.transforms.vertebrae.endplates import Heights
-from radseg.transforms.vertebrae.squeeze import move, plan
+from radseg.transforms.vertebrae.reached import as_asked, loss_between
+from radseg.transforms.vertebrae.squeeze import carry_labels, move, plan
 
 CTS = {
     "lumbar": ("spine_ct/verse014/ct.nii.gz", "spine_ct/verse014/vertebrae.nii.gz", (20, 24), (22, 23)),
@@ -56,6 +57,33 @@ def test_real_vertebrae_lose_the_height_asked_for(ct: str, real_data: Path) -> N
             assert float(after[body].median()) > float(image[labels == vertebra].median())
             for other in set(numbers[numbers > 0].tolist()) - {vertebra}:
                 assert (named == other).sum() > 0.9 * (labels == other).sum()
+
+
+# L3 (29) to T2 (42); a quick run takes some of them
+LEVELS = [pytest.param(v, marks=[] if v in (33, 36, 40) else [pytest.mark.long]) for v in range(30, 43)]
+
+
+@pytest.mark.parametrize("vertebra", LEVELS)
+def test_at_all_levels_a_fracture_has_the_grade_asked_for_or_is_refused(vertebra: int, real_data: Path) -> None:
+    _, labels = read(real_data, "chest")
+    affine, numbers = labels.affine.numpy(), labels[0].numpy()
+    before = vertebral_heights(numbers, affine, vertebra)
+    made = 0
+    for kind in KINDS:
+        for grade, (low, high) in GENANT_LOSS.items():
+            planned = plan(numbers, affine, vertebra, kind, (low + high) / 2)
+            try:
+                compression = as_asked(planned, numbers, affine, vertebra)
+            except ValueError:  # told by its voxels' size
+                continue
+            moved = move(compression, affine, numbers.shape)
+            assert moved.volume_ratio().min() > 0.05
+            after = numbers.copy()
+            after[moved.box] = carry_labels(numbers[moved.box], moved, affine)
+            found = loss_between(before, vertebral_heights(after, affine, vertebra), kind)
+            assert low - 0.02 <= found <= high + 0.02, (kind, grade, found)
+            made += 1
+    assert made >= 4
 
 
 def test_a_real_spine_with_osteoporosis_has_cores_like_muscle(real_data: Path) -> None:

@@ -11,7 +11,7 @@ from numbered_spine import HEIGHT, NumberedSpine, anatomical, counted_heights, c
 from radseg.transforms.vertebrae import vertebral_heights
 from radseg.transforms.vertebrae.compression import KINDS, Compression, Kind
 from radseg.transforms.vertebrae.endplates import Heights
-from radseg.transforms.vertebrae.squeeze import Moved, carry, carry_labels, move, plan
+from radseg.transforms.vertebrae.squeeze import Moved, carry, carry_labels, keep_whole, move, plan
 
 FEW = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
@@ -156,3 +156,25 @@ def test_a_vertebra_too_near_the_edge_to_lose_so_much_is_refused() -> None:
     _, moved, labels = squeezed(spine, 101, "crush", 0.25)
     assert moved.volume_ratio().min() > 0.05
     assert abs(counted(labels, 101, 0.0) - 0.75 * HEIGHT) < 1.5
+
+
+def test_a_biconcave_body_sinks_less_from_the_side_that_has_less_room() -> None:
+    spine = cylinders(1, margin_mm=30.0)
+    rows, shift = 16, np.eye(4)  # 6 mm are left below
+    shift[2, 3] = rows
+    near = NumberedSpine(spine.image[..., rows:], spine.labels[..., rows:], spine.affine @ shift)
+    _, moved, labels = squeezed(near, 101, "biconcave", 0.5)
+    before, after = (np.flatnonzero(one[25, round(70 / 1.5)]) for one in (near.labels, labels))
+    risen, fallen = after.min() - before.min(), before.max() - after.max()
+    assert fallen > 2 * risen
+    assert abs((risen + fallen) * 1.5 - 0.5 * HEIGHT) < 1.6
+    assert moved.volume_ratio().min() > 0.05
+
+
+def test_voxels_that_a_move_parts_from_a_vertebra_are_not_its_any_more() -> None:
+    before = np.zeros((9, 9, 9), np.uint8)
+    before[1:4], before[6:8], before[8] = 7, 9, 7  # a vertebra whose arch the label map shows apart
+    after = before.copy()
+    after[5, 4, 4] = 7
+    keep_whole(after, 7, before)
+    assert np.array_equal(after, before)
