@@ -1,64 +1,34 @@
 """X-rays of patients whose hip bones and sacrum are at hand as surfaces: AP, in another build and pose each time."""
 
-import re
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from radseg.pipelines.errors import InputError
-from radseg.pipelines.read_surface import read_surface
+from radseg.pipelines.pelvis_surfaces import PelvisFiles, no_pelvis, pelvises
 from radseg.transforms.radiography.cone_beam import ConeBeam, rows_and_columns
-from radseg.transforms.radiography.pelvis_radiograph import PelvisBones, Surface, project_pelvis
+from radseg.transforms.radiography.pelvis_bones import PelvisBones
+from radseg.transforms.radiography.pelvis_radiograph import project_pelvis
 from radseg.transforms.radiography.projection import Projection, Take
-from radseg.transforms.radiography.surface_thickness import close_holes
-
-_LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def pelvis_patients(origin: Path) -> list[tuple[str, Take]]:
-    """The patients of a folder with left/, right/ and sacrum/, and how an X-ray of each is taken.
+    """The patients of a folder of surfaces (see `pelvises`), and how an X-ray of each is taken.
 
     Raises:
-        InputError: there are no surfaces, one of a patient's three is missing, or two go by one number.
+        InputError: there are none, or they aren't complete.
     """
-    files: dict[str, dict[str, Path]] = {}
-    for part in ("right", "left", "sacrum"):
-        for file in sorted(origin.glob(f"{part}/*.vtk*")):
-            found = re.search(r"(\d+)\.vtk(\.gz)?$", file.name)
-            if found is None:
-                continue
-            other = files.setdefault(found[1], {}).setdefault(part, file)
-            if other != file:
-                raise InputError(f"{file}: {other.name} is {part} {found[1]} too; keep one of them")
-    if not files:
-        raise InputError(f"{origin}: no surfaces left/*.vtk, right/*.vtk, sacrum/*.vtk (or .vtk.gz); give their folder")
-    for number, parts in files.items():
-        for part in ("right", "left", "sacrum"):
-            if part not in parts:
-                raise InputError(f"{origin}: pelvis {number} has no surface in {part}/; add it or take the others out")
 
-    def taken_of(parts: dict[str, Path]) -> Take:
+    def taken_of(pelvis: PelvisFiles) -> Take:
         def take(size: int, rng: np.random.Generator) -> Projection:
-            right, left, sacrum = (_surface(parts[part]) for part in ("right", "left", "sacrum"))
-            bones = PelvisBones(right, left, sacrum).scaled(torch.from_numpy(rng.uniform(0.93, 1.08, 3)))
+            bones = pelvis.bones(rng)
             try:
                 return project_pelvis(bones, _pelvis_beam(bones, size, rng), float(rng.uniform(48, 75)), rng)
             except ValueError as error:
-                raise InputError(f"{parts['sacrum']}: not a pelvis with its hip bones ({error})") from error
+                raise no_pelvis(pelvis, error) from error
 
         return take
 
-    return [
-        (f"pelvis{number}", taken_of(parts)) for number, parts in sorted(files.items(), key=lambda one: int(one[0]))
-    ]
-
-
-def _surface(file: Path) -> Surface:
-    vertices_lps, faces = read_surface(file)
-    if len(faces) < 4:
-        raise InputError(f"{file}: {len(faces)} triangles are no closed surface; export it again")
-    return Surface(torch.from_numpy(vertices_lps * _LPS_TO_RAS), close_holes(torch.from_numpy(faces)))
+    return [(pelvis.name, taken_of(pelvis)) for pelvis in pelvises(origin)]
 
 
 def _pelvis_beam(bones: PelvisBones, size: int, rng: np.random.Generator) -> ConeBeam:

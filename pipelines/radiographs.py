@@ -1,7 +1,5 @@
 """The verb `data drr`: simulated X-rays with exact masks, from a labelled CT or from the surfaces of pelvises."""
 
-import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +10,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from radseg.pipelines.chest_projection import chest_patients
-from radseg.pipelines.console import tracked
-from radseg.pipelines.datalist import SPLITS
 from radseg.pipelines.engine.device import pick_device
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io.store.destination import made_at
@@ -21,8 +17,9 @@ from radseg.pipelines.io.store.local_copy import local_copy, urls_in_errors
 from radseg.pipelines.io.store.url import is_remote
 from radseg.pipelines.io.store.url import place as placed
 from radseg.pipelines.pelvis_projection import pelvis_patients
-from radseg.pipelines.splits import split_groups
+from radseg.pipelines.simulated_dataset import Save, Simulated, refuse_full, write_simulated
 from radseg.transforms.radiography.film import expose, sample_exposure
+from radseg.transforms.radiography.projection import Take
 
 Kind = Literal["auto", "chest", "pelvis"]
 _LARGEST = 4096  # pixels a side; an exposure of so many takes some 2 GB
@@ -102,8 +99,7 @@ def make_radiographs(
         raise ConfigError(f"kind {kind!r} is unknown; there are auto, chest, pelvis")
     if not origin.exists():
         raise InputError(f"{origin}: no such file or folder; give a CT or a folder of pelvic surfaces")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: isn't an empty folder; choose another with --output")
+    refuse_full(folder)
     chosen = kind if kind != "auto" else "pelvis" if (origin / "sacrum").is_dir() else "chest"
     if chosen == "pelvis" and not (mask is None and labels is None):
         raise ConfigError("bone surfaces have their own masks; leave out --mask and --labels")
@@ -113,46 +109,25 @@ def make_radiographs(
     patients = (
         pelvis_patients(origin) if chosen == "pelvis" else chest_patients(origin, mask, labels, str(torch_device))
     )
-    split_of = _splits([name for name, _ in patients], seed)
-    lists: dict[str, list[dict[str, str]]] = {"training": [], "validation": [], "test": []}
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as unfinished:
-            place = Path(unfinished) / "dataset"
-            (place / "images").mkdir(parents=True)
-            (place / "masks").mkdir()
-            jobs = [(number, name, take, view) for number, (name, take) in enumerate(patients) for view in range(count)]
-            for number, patient, take, view in tracked(jobs, "taking X-rays", progress):
-                rng = np.random.default_rng([seed, number, view])
-                projection = take(size, rng)
-                name = f"{patient}-{view + 1:03d}.png"
-                picture = expose(projection.line_integral, sample_exposure(rng), seed=rng)
-                _save(place / "images" / name, picture)
-                _save(place / "masks" / name, projection.mask.cpu().numpy().astype(np.uint8) * np.uint8(255))
-                item = {"image": f"images/{name}", "label": f"masks/{name}", "patient": patient}
-                lists[split_of[patient]].append(item)
-            described = {
-                "name": f"simulated {chosen} X-rays",
-                "description": f"Digitally reconstructed radiographs, no real X-rays. Mask: {_MASKS[chosen]}.",
-                "simulated": True,
-                "seed": seed,
-                "labels": {"0": "background", "1": "labelled" if chosen == "chest" else "pelvic bones"},
-            }
-            (place / "datalist.json").write_text(json.dumps({**described, **lists}, indent=2) + "\n")
-            if folder.exists():
-                folder.rmdir()
-            place.rename(folder)
-    except OSError as error:
-        raise InputError(f"{folder}: can't be written ({error.strerror}); choose another with --output") from error
-    return Made(folder, {split: len(items) for split, items in lists.items()}, _MASKS[chosen])
+    simulated = Simulated(
+        [(name, _saving(take, size)) for name, take in patients], count, seed, ".png",
+        {
+            "name": f"simulated {chosen} X-rays",
+            "description": f"Digitally reconstructed radiographs, no real X-rays. Mask: {_MASKS[chosen]}.",
+            "labels": {"0": "background", "1": "labelled" if chosen == "chest" else "pelvic bones"},
+        },
+        "taking X-rays",
+    )  # fmt: skip
+    return Made(folder, write_simulated(simulated, folder, progress), _MASKS[chosen])
 
 
-def _splits(patients: list[str], seed: int) -> dict[str, str]:
-    """70 % of the patients train, 10 % validate, 20 % test; fewer than three all train."""
-    if len(patients) < len(SPLITS):
-        return dict.fromkeys(patients, SPLITS[0])
-    sides = split_groups(dict.fromkeys(patients, 1), (70, 10, 20), seed)
-    return {patient: SPLITS[side] for patient, side in sides.items()}
+def _saving(take: Take, size: int) -> Save:
+    def save(rng: np.random.Generator, image: Path, mask: Path) -> None:
+        projection = take(size, rng)
+        _save(image, expose(projection.line_integral, sample_exposure(rng), seed=rng))
+        _save(mask, projection.mask.cpu().numpy().astype(np.uint8) * np.uint8(255))
+
+    return save
 
 
 def _save(path: Path, pixels: npt.NDArray[np.uint8]) -> None:

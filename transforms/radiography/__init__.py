@@ -1,1 +1,1 @@
-"""X-ray images computed from volumes and surfaces: cone-beam geometry, line integrals, the exposed film."""
+"""X-rays and CTs computed from volumes and surfaces: cone beams, line integrals, the exposed film, voxels."""

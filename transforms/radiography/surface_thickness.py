@@ -6,8 +6,8 @@ import torch
 
 from radseg.transforms.radiography.cone_beam import ConeBeam
 from radseg.transforms.radiography.surface_normals import outward_normals
+from radseg.transforms.radiography.triangle_raster import Hits, hits
 
-_PAIRS_AT_ONCE = 1 << 21
 _PER_MM = float(1 << 24)  # depths are added up as integers of 6e-8 mm
 
 
@@ -37,8 +37,9 @@ def chord_lengths(vertices_ras: torch.Tensor, faces: torch.Tensor, beam: ConeBea
         raise ValueError("the surface isn't closed, or its triangles don't all turn the same way; try close_holes.")
     places, depths_mm = _projected(vertices_ras, beam)
     sums = torch.zeros(beam.rows * beam.columns, dtype=torch.int64, device=places.device)
-    for pixel, signed_depth in _crossings(places[faces], depths_mm[faces], beam.rows, beam.columns):
-        sums.index_add_(0, pixel, (signed_depth * _PER_MM).round().to(torch.int64))
+    for hit in hits(places[faces], beam.rows, beam.columns):
+        depth = _depth(hit, depths_mm[faces[hit.triangle]])
+        sums.index_add_(0, hit.pixel, (depth * hit.turn * _PER_MM).round().to(torch.int64))
     along_axis = (sums.to(torch.float64) / _PER_MM).reshape(beam.rows, beam.columns)
     rays = beam.pixel_centres_ras().to(places.device) - beam.source_ras.to(places.device)
     per_depth: torch.Tensor = torch.linalg.vector_norm(rays, dim=-1) / beam.source_to_detector_mm
@@ -62,10 +63,10 @@ def surface_mask(vertices_ras: torch.Tensor, faces: torch.Tensor, beam: ConeBeam
         ValueError: the surface doesn't lie between source and detector.
     """
     faces = faces.to(torch.int64)
-    places, depths_mm = _projected(vertices_ras, beam)
+    places, _ = _projected(vertices_ras, beam)
     shadow = torch.zeros(beam.rows * beam.columns, dtype=torch.bool, device=places.device)
-    for pixel, _ in _crossings(places[faces], depths_mm[faces], beam.rows, beam.columns):
-        shadow[pixel] = True
+    for hit in hits(places[faces], beam.rows, beam.columns):
+        shadow[hit.pixel] = True
     return shadow.reshape(beam.rows, beam.columns)
 
 
@@ -111,6 +112,12 @@ def _projected(vertices_ras: torch.Tensor, beam: ConeBeam) -> tuple[torch.Tensor
     return places, depths_mm
 
 
+def _depth(hit: Hits, corners_mm: torch.Tensor) -> torch.Tensor:
+    """Where rays meet triangles (n,) with corners at depths (n, 3): 1 / depth is linear on the detector."""
+    inverse_mm = (hit.weights / corners_mm).sum(dim=1)
+    return torch.where(inverse_mm != 0, hit.weights.sum(dim=1) / inverse_mm, corners_mm[:, 0])
+
+
 def _open_edges(faces: torch.Tensor) -> torch.Tensor:
     """(edges, 2), directed edges that no triangle runs through the other way, as often as they are left over."""
     directed = torch.cat([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
@@ -123,69 +130,3 @@ def _open_edges(faces: torch.Tensor) -> torch.Tensor:
     times = balance[balance != 0]
     over = torch.where((times > 0)[:, None], over, over.flip(1))
     return over.repeat_interleave(times.abs(), dim=0)
-
-
-def _crossings(
-    corners: torch.Tensor, depths_mm: torch.Tensor, rows: int, columns: int
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Pixels and signed depths (positive where a ray leaves) of triangles (m, 3, 2) with corners at depths (m, 3)."""
-    low = torch.ceil(corners.amin(dim=1)).clamp_(min=0)
-    limit = torch.tensor([rows - 1, columns - 1], dtype=corners.dtype, device=corners.device)
-    high = torch.minimum(torch.floor(corners.amax(dim=1)), limit)
-    extent = (high - low + 1).clamp_(min=0).to(torch.int64)
-    extent[extent.amin(dim=1) == 0] = 0
-    candidates = extent[:, 0] * extent[:, 1]
-    found = []
-    ends = torch.cumsum(candidates, dim=0)
-    first = 0
-    while first < len(corners):
-        done = int(ends[first - 1]) if first else 0
-        last = max(first + 1, int(torch.searchsorted(ends, done + _PAIRS_AT_ONCE, right=True)))
-        chosen = slice(first, last)
-        found.append(_drawn(corners[chosen], depths_mm[chosen], low[chosen], extent[chosen], columns))
-        first = last
-    return found
-
-
-def _drawn(
-    corners: torch.Tensor, depths_mm: torch.Tensor, low: torch.Tensor, extent: torch.Tensor, columns: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tests every pixel of each triangle's bounding box."""
-    count = extent[:, 0] * extent[:, 1]
-    triangle = torch.repeat_interleave(count)
-    within = torch.arange(len(triangle), device=corners.device) - (torch.cumsum(count, 0) - count)[triangle]
-    width = extent[triangle, 1]
-    row = low[triangle, 0] + torch.div(within, width, rounding_mode="floor")
-    column = low[triangle, 1] + within % width
-    sides = [_side(corners, start, triangle, row, column) for start in range(3)]
-    signs = sides[0][0] + sides[1][0] + sides[2][0]
-    hit = signs.abs() == 3
-    # opposite each side is the corner that its area is the weight of; 1 / depth is linear on the detector
-    weights = torch.stack([sides[1][1][hit], sides[2][1][hit], sides[0][1][hit]], dim=1)
-    total = weights.sum(dim=1)
-    inverse_mm = (weights / depths_mm[triangle[hit]]).sum(dim=1)
-    depth = torch.where(inverse_mm != 0, total / inverse_mm, depths_mm[triangle[hit], 0])
-    pixel = row[hit].to(torch.int64) * columns + column[hit].to(torch.int64)
-    return pixel, depth * torch.sign(signs[hit])
-
-
-def _side(
-    corners: torch.Tensor, start: int, triangle: torch.Tensor, row: torch.Tensor, column: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """On which side (−1, 1) of a triangle's side pixels lie, and twice the signed area that they span with it.
-
-    The side is always computed from the corner that comes first in the picture, so that the neighbour finds the very
-    same number; a pixel on the line counts as moved right by nothing and down by nothing squared.
-    """
-    first, second = corners[:, start], corners[:, (start + 1) % 3]
-    swapped = (first[:, 0] > second[:, 0]) | ((first[:, 0] == second[:, 0]) & (first[:, 1] > second[:, 1]))
-    first, second = (
-        torch.where(swapped[:, None], second, first),
-        torch.where(swapped[:, None], first, second),
-    )
-    turn = torch.where(swapped, -1.0, 1.0).to(corners.dtype)
-    way = second - first
-    area = way[triangle, 0] * (column - first[triangle, 1]) - way[triangle, 1] * (row - first[triangle, 0])
-    when_on_line = torch.where(way[:, 0] != 0, torch.sign(way[:, 0]), -torch.sign(way[:, 1]))[triangle]
-    side = torch.where(area != 0, torch.sign(area), when_on_line)
-    return side * turn[triangle], area * turn[triangle]

@@ -1,5 +1,6 @@
 """The simulated surroundings of a pelvis: a femur's head in the socket's sphere, tissue that varies with the seed."""
 
+import closed_surfaces
 import numpy as np
 import pytest
 import torch
@@ -39,18 +40,7 @@ def test_noise_is_smooth_and_its_own_for_each_seed() -> None:
 
 
 def test_the_socket_is_found_in_a_block_with_a_hollow() -> None:
-    # a curved sheet with a half-spherical dent of 25 mm, facing +x
-    step = torch.linspace(-50, 50, 81, dtype=torch.float64)
-    y, z = torch.meshgrid(step, step, indexing="ij")
-    depth = (25.0**2 - y**2 - z**2).clamp(min=0).sqrt()
-    vertices = torch.stack([100 - depth + 0.002 * (y**2 + z**2) * (depth == 0), y, z], dim=-1).reshape(-1, 3)
-    number = torch.arange(81 * 81).reshape(81, 81)
-    a, b, c, d = (part.reshape(-1) for part in (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]))
-    back = torch.tensor([[0.0, 0.0, 0.0]], dtype=torch.float64)  # makes plain which side is out
-    rim = torch.cat([number[0], number[1:, -1], number[-1].flip(0)[1:], number[1:-1, 0].flip(0)])
-    fan = torch.stack([rim, rim.roll(-1), torch.full_like(rim, 81 * 81)], dim=1)
-    faces = torch.cat([torch.stack([a, b, c], 1), torch.stack([a, c, d], 1), fan])
-    centre, radius = fit_socket(torch.cat([vertices, back]), faces)
+    centre, radius = fit_socket(*closed_surfaces.hip_bone(1.0))
     assert torch.allclose(centre, torch.tensor([100.0, 0, 0], dtype=torch.float64), atol=1.0)
     assert abs(radius - 25) < 1
 
