@@ -1,6 +1,7 @@
 """Image and mask transforms that MONAI lacks, in its array and dictionary forms."""
 
 from radseg.transforms.adaptive_threshold import ThresholdProbability, ThresholdProbabilityd
+from radseg.transforms.beside_column import DropBesideColumn, DropBesideColumnd
 from radseg.transforms.clahe import CLAHE, CLAHEd
 from radseg.transforms.encoder_input import NormaliseForEncoder, NormaliseForEncoderd
 from radseg.transforms.gaussian_blur import GaussianBlur, GaussianBlurd
@@ -25,6 +26,8 @@ __all__ = [
     "CLAHEd",
     "CleanLabel",
     "CleanLabeld",
+    "DropBesideColumn",
+    "DropBesideColumnd",
     "DropStray",
     "DropStrayd",
     "GaussianBlur",

@@ -60,6 +60,13 @@ class Pieces:
             self._mask[tuple(index)] = 0
             done = until
 
+    def run_centres(self) -> tuple[npt.NDArray[np.float64], Integers, Integers]:
+        """Middles of the runs in voxels (runs, axes), how many voxels each has, and the piece that it belongs to."""
+        places, lengths, piece = self._runs
+        centres = places.T.astype(np.float64)
+        centres[:, memory_axes(self._mask.shape, self._mask.strides)[-1]] += (lengths - 1) / 2
+        return centres, lengths, piece
+
     def groups(self, block: Sequence[int]) -> Integers:
         """The group of each piece, from 0: pieces in blocks of so many voxels along each axis that touch are one."""
         places, lengths, piece = self._runs
