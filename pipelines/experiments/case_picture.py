@@ -22,7 +22,7 @@ _PLANES = ("sagittal", "coronal", "axial")
 _MOST_PIXELS = 1200  # along a side; more would only be shrunk
 _LEAST_SHARE = 0.4  # of a side that stays in the picture, however small the label is
 _MARGIN = 0.3  # around the label, of its own extent
-_PANEL, _FOOT, _DPI = 3.2, 0.4, 110
+_PANEL, _FOOT, _DPI = 3.2, 0.4, 150
 
 Mask = npt.NDArray[np.bool_]
 

@@ -1,7 +1,8 @@
-"""How numbers stand in a cell: metrics, spreads, p, seconds, memory, and what stands where there is none."""
+"""How names and numbers stand in a cell: folds, metrics, spreads, p, seconds, memory, and what stands for none."""
 
 from typing import Any
 
+from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.statistics import Spread
 
 NAMES = {
@@ -70,6 +71,11 @@ def parameters(count: int | None) -> str:
     if count is None:
         return NOTHING
     return f"{count:,}" if count % 10_000 else f"{count / 1e6:.2f} M"
+
+
+def fold_name(results: Results, fold: int) -> str:
+    """A fold as it is called; the datalist's own test list is no fold."""
+    return "test" if results.dataset.folds == 1 else f"fold {fold}"
 
 
 def setting(value: Any) -> str:

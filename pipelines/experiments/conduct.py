@@ -10,8 +10,7 @@ from typing import Any
 
 from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json, top_key
-from radseg.pipelines.console import console
-from radseg.pipelines.datalist import sample_data
+from radseg.pipelines.datalist import read_splits, sample_data
 from radseg.pipelines.engine import pick_device
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.experiments.child import run_in_child
@@ -33,6 +32,8 @@ from radseg.pipelines.experiments.results import Dataset, Results, Variant, writ
 from radseg.pipelines.experiments.runs import Job, Record, read_run
 from radseg.pipelines.experiments.worst_cases import save_worst_cases
 from radseg.pipelines.io.store.url import absolute, child, is_remote
+from radseg.pipelines.item_files import refuse_unreadable
+from radseg.pipelines.progress_lines import tell
 from radseg.pipelines.report.atomic import write_whole
 
 _OURS = ("bundle_root", "fold", "folds", "split", "resume", "overwrite", "progress")
@@ -124,7 +125,7 @@ def conduct(
         raise ConfigError(f"{output}: an experiment's results are written to a local folder; choose one with --output")
     output_dir = Path(output).absolute()
     numbers = _folds_to_run(options)
-    dataset = dataset_sha256(datalist, dataset_dir)
+    dataset = dataset_sha256(datalist, dataset_dir, options.progress)
     settings = {
         "experiment": name,
         "bundle": root.name,
@@ -138,6 +139,7 @@ def conduct(
     }
     with held_alone(output_dir, wait=True):
         identity = check_identity(output_dir, settings, chosen.variants)
+        refuse_unreadable(item for items in read_splits(datalist, dataset_dir).values() for item in items)
         folds = write_folds(datalist, dataset_dir, output_dir, options.folds, options.by, options.seed, options.choose)
         write_identity(output_dir, identity)
     experiment = _Experiment(
@@ -154,7 +156,7 @@ def conduct(
         of_baseline = [_job(experiment, plan.baseline, number) for number in range(options.folds)]
         save_worst_cases(results, output_dir, of_baseline)
         _publish(results, output_dir)
-    _say(options.progress, f"results and page: {output_dir / 'index.html'}")
+    tell(f"results and page: {output_dir / 'index.html'}", options.progress)
     return results
 
 
@@ -164,9 +166,9 @@ def _run_once(job: Job) -> bool:
         earlier = read_run(job.place)
         if earlier is not None and earlier.run.done:
             return False
-        _say(job.progress, f"{job.variant}, fold {job.fold}: started")
+        tell(f"{job.variant}, fold {job.fold}: started", job.progress)
         run_in_child(job, held_files)
-        _say(job.progress, _outcome(job.variant, read_run(job.place)))
+        tell(_outcome(job.variant, read_run(job.place)), job.progress)
     return True
 
 
@@ -281,8 +283,3 @@ def _outcome(variant: str, record: Record | None) -> str:
         dice[label] = statistics.fmean(value for value in values if value is not None)
     scores = ", ".join(f"{label} dice {value:.4f}" for label, value in dice.items())
     return f"{variant}, fold {run.fold}: {scores}; {sum(run.seconds.values()):.0f} s"
-
-
-def _say(wanted: bool, line: str) -> None:
-    if wanted:
-        console().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from radseg.pipelines.experiments.cells import NAMES, title_of
+from radseg.pipelines.experiments.cells import NAMES, fold_name, title_of
 from radseg.pipelines.experiments.paper import paper_of, published, published_difference, published_parameters
 from radseg.pipelines.experiments.results import Results, Run, Variant
 from radseg.pipelines.experiments.scores import TESTED, Comparison, baseline_of, case_values, over_folds
-from radseg.pipelines.experiments.tables import fold_name
 from radseg.pipelines.report.plots import difference_bars, fold_boxes, training_curves
 from radseg.pipelines.report.plots import parameters_against as plot_parameters_against
 from radseg.pipelines.report.plots.bland_altman import Sizes

@@ -10,6 +10,7 @@ from typing import Any
 
 from radseg.pipelines.datalist import SPLITS, read_splits
 from radseg.pipelines.errors import ConfigError, InputError
+from radseg.pipelines.experiments.cells import counted
 from radseg.pipelines.io.store.local_copy import local_copy, urls_in_errors
 from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.splits import fold_groups, split_groups
@@ -103,7 +104,8 @@ def write_folds(
     else:
         lists, how = _dealt(pool, folds, by, seed, str(datalist), choose)
         if content["test"]:
-            how += f"; the {len(content['test'])} items of the datalist's test list are left out"
+            left_out = len(content["test"])
+            how += f"; the {counted(left_out, 'item')} of the datalist's test list {_are(left_out)} left out"
     leak = _leak(lists, by, content)
     head = {key: value for key, value in content.items() if key not in (*SPLITS, "folds", "leak", "made", "split")}
     head |= {"split": by, "made": how, "folds": folds, "seed": seed} | ({"leak": leak} if leak else {})
@@ -115,12 +117,12 @@ def write_folds(
     except OSError as error:
         raise ConfigError(f"{output_dir}: can't be written ({error.strerror}); choose another --output") from error
     tested = [item for one in lists for item in one["test"]]
-    counted = tested if folds > 1 else pool
+    scored = tested if folds > 1 else pool
     return Folds(
         files=files,
         by=by,
-        cases=len(counted),
-        patients=len({str(item["patient"]) for item in counted if "patient" in item}),
+        cases=len(scored),
+        patients=len({str(item["patient"]) for item in scored if "patient" in item}),
         simulated=bool(content.get("simulated")) or any(item.get("simulated") for item in tested),
         leak=leak is not None,
         said=f"{how}; {leak}" if leak else how,
@@ -182,7 +184,8 @@ def _dealt(
             one["validation"] = one["test"]
         lists.append(one)
     if any(always):
-        how += f"; {sum(always)} items marked always_train are in every training and are never tested"
+        helpers = sum(always)
+        how += f"; {counted(helpers, 'item')} marked always_train {_are(helpers)} in every training and never tested"
     if not validates:
         how += "; each network is its last epoch's, trained on all folds but the tested one"
     return lists, how
@@ -247,8 +250,14 @@ def _leak(lists: Sequence[Mapping[str, Sequence[Item]]], by: str, content: Mappi
         leaking |= {patient for patient, on in sides.items() if len(on) > 1}
     if by == "image":
         named = all("patient" in item for items in lists[0].values() for item in items)
-        known = f"{len(leaking)} patients do" if named else "the datalist doesn't name all patients"
+        do = f"{counted(len(leaking), 'patient')} {'does' if len(leaking) == 1 else 'do'}"
+        known = do if named else "the datalist doesn't name all patients"
         return _LEAK.format(known=known) if leaking or not named else None
     if leaking:
-        return f"{len(leaking)} patients lie on both sides of the datalist's own split: no result for unseen ones"
+        who = f"{counted(len(leaking), 'patient')} {_are(len(leaking))}"
+        return f"{who} on both sides of the datalist's own split: no result for unseen ones"
     return str(content["leak"]) if len(lists) == 1 and content.get("leak") else None
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -12,6 +12,8 @@ from radseg.pipelines.bundle_loader import RUN_KEYS, top_key
 from radseg.pipelines.datalist import read_splits
 from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.io.store.local_copy import local_copy
+from radseg.pipelines.overrides import told_apart
+from radseg.pipelines.progress_lines import told
 from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.weights import sha256_of
 
@@ -19,20 +21,21 @@ _FILE = "experiment.json"
 _LOCK = ".lock"
 
 
-def dataset_sha256(datalist: Path | str, dataset_dir: Path | str) -> str:
+def dataset_sha256(datalist: Path | str, dataset_dir: Path | str, progress: bool = False) -> str:
     """Hexadecimal sha256 over a datalist's bytes and those of every image and label that it names, in its order.
+
+    `progress` says how far it is once it takes more than two seconds.
 
     Raises:
         InputError: the datalist can't be used or a file isn't there.
     """
-    splits = read_splits(datalist, dataset_dir)
+    items = [item for split in read_splits(datalist, dataset_dir).values() for item in split]
     digest = hashlib.sha256(local_copy(datalist).read_bytes())
-    for items in splits.values():
-        for item in items:
-            for path in (Path(item[key]) for key in ("image", "label") if key in item):
-                files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-                for file in files:
-                    digest.update(bytes.fromhex(sha256_of(file)))
+    for item in told(items, "hashing the dataset", progress):
+        for path in (Path(item[key]) for key in ("image", "label") if key in item):
+            files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+            for file in files:
+                digest.update(bytes.fromhex(sha256_of(file)))
     return digest.hexdigest()
 
 
@@ -126,13 +129,20 @@ def check_identity(output_dir: Path, settings: Mapping[str, Any], variants: Mapp
         return wanted
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{output_dir / _FILE}: damaged; choose another --output or delete {output_dir}") from error
-    other = [name for name, value in wanted["settings"].items() if earlier.get(name) != value]
+    same = {name: earlier.get(name) == value for name, value in wanted["settings"].items()}
+    other = [_told(name, earlier.get(name), wanted["settings"][name]) for name in same if not same[name]]
     other += [f"variant {name!r}" for name, one in wanted["variants"].items() if others.get(name, one) != one]
     if other:
         raise ConfigError(
             f"{output_dir}: results folder of another experiment (other {', '.join(other)}); choose another --output"
         )
     return {**wanted, "variants": {**others, **wanted["variants"]}}
+
+
+def _told(name: str, before: Any, now: Any) -> str:
+    """A setting that differs; of overrides, which of them."""
+    which = told_apart(before, now) if isinstance(before, dict) and isinstance(now, dict) else ""
+    return f"{name}: {which}" if which else name
 
 
 def write_identity(output_dir: Path, identity: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ from radseg.pipelines.experiments.on_what import said_on
 from radseg.pipelines.experiments.origins import mixed
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.scored_items import patients_of
-from radseg.pipelines.experiments.scores import comparisons
+from radseg.pipelines.experiments.scores import comparisons, unfinished
 from radseg.pipelines.experiments.tables import Table, difference_table, fold_tables, variant_table
 
 _SPECIAL = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]<>|#~$"} | {"\n": " ", "\r": " "})
@@ -15,7 +15,8 @@ _SPECIAL = str.maketrans({sign: f"\\{sign}" for sign in "\\`*_[]<>|#~$"} | {"\n"
 def markdown(results: Results, output_dir: Path | None = None) -> str:
     """Scores by fold with mean ± sd, or by variant with their differences to the baseline, the paper's beside ours.
 
-    Below each table stands what it was measured on, and a leak or simulated data above them all.
+    Below each table stands what its marks mean and what it was measured on, and above them all a leak, simulated data
+    and that runs are missing.
 
     Args:
         results: of an experiment.
@@ -23,7 +24,7 @@ def markdown(results: Results, output_dir: Path | None = None) -> str:
             its own in the intervals.
     """
     data = results.dataset
-    warnings = []
+    warnings = [f"**Partial: {missing}.**\n"] if (missing := unfinished(results)) else []
     if data.leak:
         warnings.append(
             f"**Leak: training and test may share patients ({_text(data.said)}). These scores are higher than those of "
@@ -51,7 +52,7 @@ def _table(table: Table) -> str:
         "|".join(["", "---", *["---:"] * (len(heads) - 1), ""]),
         *(_line(row) for row in table.rows),
     ]
-    note = f"\n{_text(table.note)}\n" if table.note else ""
+    note = "".join(f"\n{_text(text)}\n" for text in (*table.marks, table.note) if text)
     return f"**{_text(table.title)}**\n\n" + "\n".join(lines) + f"\n{note}"
 
 

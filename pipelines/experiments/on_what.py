@@ -20,7 +20,7 @@ def on_what(results: Results) -> Table:
         ("Data", _data(results), _text(paper, "on", said)),
         ("Data set's sha256", data.sha256, said),
         ("Simulated", "yes, at least in part" if data.simulated else "no", _text(paper, "simulated", said)),
-        ("Split", data.said or f"{data.folds} folds by {data.by}", _text(paper, "split", said)),
+        ("Split", data.said or f"{counted(data.folds, 'fold')} by {data.by}", _text(paper, "split", said)),
         *_parameters(results),
         ("Machine", machines(runs), _text(paper, "machine", said)),
         (

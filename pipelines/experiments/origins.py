@@ -57,7 +57,8 @@ def devices(ones: Sequence[Computed]) -> str:
 
 def machine_in_words(machine: Machine) -> str:
     """Processor, cores, main memory and device."""
-    return f"{machine.cpu}, {machine.cores} cores, {machine.memory_gb:.0f} GB memory; trained on {machine.device}"
+    cores = counted(machine.cores, "core")
+    return f"{machine.cpu}, {cores}, {machine.memory_gb:.0f} GB memory; trained on {machine.device}"
 
 
 def mixed(ones: Sequence[Computed], what: str = "run") -> list[str]:

@@ -6,10 +6,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from radseg.pipelines.experiments import figures
-from radseg.pipelines.experiments.cells import NAMES, mean_sd, seconds, title_of
+from radseg.pipelines.experiments.absent_labels import marked, said_of_absent
+from radseg.pipelines.experiments.cells import NAMES, counted, mean_sd, seconds, title_of
 from radseg.pipelines.experiments.on_what import on_what, said_on
 from radseg.pipelines.experiments.origins import mixed
-from radseg.pipelines.experiments.page_parts import figures_html, image_html, table_html, whole_page, write_index
+from radseg.pipelines.experiments.page_parts import (
+    card_html,
+    figures_html,
+    image_html,
+    table_html,
+    whole_page,
+    write_index,
+)
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.scored_items import patients_of
 from radseg.pipelines.experiments.scores import (
@@ -19,6 +27,7 @@ from radseg.pipelines.experiments.scores import (
     comparisons,
     over_folds,
     shortfalls,
+    unfinished,
 )
 from radseg.pipelines.experiments.tables import (
     cost_table,
@@ -60,6 +69,7 @@ def write_page(results: Results, output_dir: Path) -> Path:
         ("cost", "Runs and what they took", _runs(results, output_dir)),
     ]
     title = f"{_TITLES.get(results.experiment, results.experiment)} of {results.bundle}"
+    title += f", partial: {missing}" if (missing := unfinished(results)) else ""
     return write_index(output_dir, whole_page(title, _lead(results), _warnings(results), sections, _FOOTER))
 
 
@@ -68,16 +78,19 @@ def _lead(results: Results) -> str:
     baseline = baseline_of(results)
     done = sum(run.done for variant in results.variants for run in variant.runs)
     wanted = len(results.variants) * results.dataset.folds
-    so_far = f"{done} of {wanted} runs done."
+    so_far = f"{done} of {counted(wanted, 'run')} done."
     if baseline is None or not any(run.done for run in baseline.runs):
         return f"{so_far} No score of {results.baseline} yet."
-    scores = [f"{label} {mean_sd(over_folds(baseline, label, TESTED), TESTED)}" for label in results.labels]
+    means = {label: mean_sd(over_folds(baseline, label, TESTED), TESTED) for label in results.labels}
+    scores = [f"{label} {marked(mean, baseline.runs, label)}" for label, mean in means.items()]
     of = f" of {results.baseline}" if len(results.variants) > 1 else ""
     return f"{NAMES[TESTED]}{of}, mean ± sd over folds: {'; '.join(scores)}. {so_far}"
 
 
 def _warnings(results: Results) -> Iterator[str]:
-    data = results.dataset
+    data, baseline = results.dataset, baseline_of(results)
+    for said in said_of_absent(results, [] if baseline is None else [baseline], results.labels):
+        yield f'<p class="warned">{html.escape(said)}</p>\n'
     if data.leak:
         yield (
             f'<p class="leak" role="note">Leak: training and test may share patients ({html.escape(data.said)}). '
@@ -105,7 +118,7 @@ def _scores(results: Results, found: Sequence[Comparison]) -> str:
 
 
 def _figures(results: Results, found: Sequence[Comparison]) -> str:
-    counted = "parameters in total" if figures.parameters_in_total(results) else "trained parameters"
+    of_what = "parameters in total" if figures.parameters_in_total(results) else "trained parameters"
     form: Form = "svg"  # lines, so that it is sharp in print too
     shown = [
         (
@@ -115,7 +128,7 @@ def _figures(results: Results, found: Sequence[Comparison]) -> str:
         ),
         (
             figures.parameters_against(results, form=form) if results.experiment == "compare" else None,
-            f"{title_of('iou')} against the network's {counted} (log scale); bars are ± sd between folds"
+            f"{title_of('iou')} against the network's {of_what} (log scale); bars are ± sd between folds"
             + ("; open diamonds: the paper, at its own number of parameters if it gives one" if results.paper else ""),
         ),
         (
@@ -144,17 +157,16 @@ def _worst(results: Results, output_dir: Path) -> str:
     if not drawn:
         return "<p>Not drawn yet: that is done once, when the runs have ended.</p>\n"
     intro = (
-        f"The {len(drawn)} cases of {results.baseline} with the lowest {NAMES[TESTED]}, predicted once more for these "
-        f"pictures in {seconds(spent)}. Each shows the plane, of those with truth in them, on which most of the error "
-        "lies, bare and with outlines: truth orange and solid, prediction blue and dashed. These are images of the "
-        "data set: look at them before you hand the page on."
+        f"The {counted(len(drawn), 'case')} of {results.baseline} with the lowest {NAMES[TESTED]}, predicted once more "
+        f"for these pictures in {seconds(spent)}. Each shows the plane, of those with truth in them, on which most of "
+        "the error lies, bare and with outlines: truth orange and solid, prediction blue and dashed. These are images "
+        "of the data set: look at them before you hand the page on."
     )
-    return (
-        f'<p>{html.escape(intro)}</p>\n<div class="cases">\n{"".join(_case(one, output_dir) for one in drawn)}</div>\n'
-    )
+    cards = [_case(one, number, output_dir) for number, one in enumerate(drawn, 1)]
+    return f'<p>{html.escape(intro)}</p>\n<div class="cases">\n{"".join(cards)}</div>\n'
 
 
-def _case(one: Drawn, output_dir: Path) -> str:
+def _case(one: Drawn, number: int, output_dir: Path) -> str:
     worst = one.worst
     said = f"{worst.case}, fold {worst.fold}: {NAMES[TESTED]} of {worst.label} {worst.dice:.4f}"
     caption = html.escape(f"{said}; {one.said}" if one.said else said)
@@ -163,7 +175,7 @@ def _case(one: Drawn, output_dir: Path) -> str:
     picture = (
         "" if one.picture is None else image_html((output_dir / FOLDER / Path(one.picture).name).read_bytes(), said)
     )
-    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>\n"
+    return card_html(f"case-{number}", "worst", f"{picture}<figcaption>{caption}</figcaption>", bool(picture))
 
 
 def _runs(results: Results, output_dir: Path) -> str:

@@ -50,7 +50,7 @@ def write_index(output_dir: Path, page: str) -> Path:
 
 
 def table_html(table: Table, said: str = "", words: bool = False) -> str:
-    """A table with its caption, and below it how to read it and what it was measured on."""
+    """A table with its caption, and below it what its marks mean, how to read it and what it was measured on."""
     heads = ""
     if any(name for name, _ in table.groups):
         above = (
@@ -65,7 +65,8 @@ def table_html(table: Table, said: str = "", words: bool = False) -> str:
         summed = ' class="sum"' if place >= len(table.rows) - table.summary else ""
         values = "".join(f"<td>{html.escape(cell)}" for cell in cells)
         rows += f'<tr{summed}><th scope="row">{html.escape(head)}{values}\n'
-    note = "".join(f'<p class="note">{html.escape(text)}</p>\n' for text in (table.note, said) if text)
+    note = "".join(f'<p class="warned">{html.escape(text)}</p>\n' for text in table.marks)
+    note += "".join(f'<p class="note">{html.escape(text)}</p>\n' for text in (table.note, said) if text)
     kind = ' class="words"' if words else ""
     # a region that scrolls must be reachable by keyboard
     return (
@@ -83,6 +84,19 @@ def figures_html(shown: Iterable[tuple[bytes | None, str]]) -> str:
         for svg, caption in shown
         if svg is not None
     ) or "<p>Nothing to draw yet.</p>\n"  # fmt: skip
+
+
+def card_html(name: str, back: str, figure: str, enlarges: bool) -> str:
+    """A figure among others that fills the window when it is clicked, by its address alone, and goes back likewise.
+
+    Args:
+        name: its id.
+        back: id of where to be when it is closed.
+        figure: what stands in it, as HTML.
+        enlarges: whether there is anything to enlarge.
+    """
+    links = f'<a class="enlarge" href="#{name}">Enlarge</a><a class="close" href="#{back}">Close</a>'
+    return f'<div class="case" id="{name}"><figure>{figure}</figure>{links if enlarges else ""}</div>\n'
 
 
 def image_html(content: bytes, alt: str, kind: str = "png") -> str:

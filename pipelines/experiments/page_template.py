@@ -4,7 +4,7 @@ STYLE = """
 :root { color-scheme: dark; --page: #121416; --line: #1d2124; --head: #262b30; --text: #e8eaed; --quiet: #b4bac0;
   --link: #8ab4f8; --failed: #ff9b92; --warned: #ffd180; --done: #a5d6a7; --edge: #5f666d; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem; max-width: 76rem; background: var(--page); color: var(--text);
+body { margin: 0 auto; padding: 1.5rem; max-width: 90rem; background: var(--page); color: var(--text);
   font: 1rem/1.45 system-ui, sans-serif; }
 h1 { font-size: 1.6rem; margin: 0 0 .25rem; }
 h2 { font-size: 1.25rem; margin: 2.25rem 0 .5rem; border-bottom: 1px solid var(--edge); padding-bottom: .25rem; }
@@ -18,11 +18,20 @@ a:focus-visible, .wide:focus-visible { outline: 3px solid var(--link); outline-o
 .lead { font-size: 1.1rem; }
 nav ul { list-style: none; padding: 0; margin: .75rem 0; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; }
 .wide { overflow-x: auto; }
+/* a bar that is seen before anybody scrolls, or a table that goes on looks cut off */
+.wide::-webkit-scrollbar { height: .7rem; }
+.wide::-webkit-scrollbar-track { background: var(--line); }
+.wide::-webkit-scrollbar-thumb { background: var(--edge); border-radius: .35rem; }
+@supports not selector(::-webkit-scrollbar) { .wide { scrollbar-color: var(--edge) var(--line); } }
 table { border-collapse: collapse; margin: .25rem 0; font-size: .92rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .5rem 0 .35rem; }
 th, td { padding: .3rem .55rem; text-align: right; vertical-align: top; white-space: nowrap; }
+thead th { white-space: normal; vertical-align: bottom; }
 th:first-child { text-align: left; }
 th[scope=row] { font-weight: 600; }
+th:first-child, thead td:first-child { position: sticky; left: 0; }
+tbody th { background: inherit; }
+tbody tr { background: var(--page); }
 .words th, .words td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 .words th { min-width: 9rem; }
 thead th, thead td { background: var(--head); }
@@ -32,12 +41,25 @@ tbody tr.sum td { font-weight: 600; }
 tbody tr:not(.sum) + tr.sum { border-top: 2px solid var(--edge); }
 .note { font-size: .9rem; color: var(--quiet); }
 figure { margin: 1rem 0; }
+.figure { max-width: 76rem; }
 figcaption { margin-top: .35rem; max-width: 62rem; }
 .figure img { display: block; width: 100%; height: auto; background: #fff; padding: .5rem; border-radius: 4px; }
-.cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(26rem, 1fr)); gap: 1rem; align-items: start; }
+.cases { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(34rem, 100%), 1fr)); gap: 1rem;
+  align-items: start; }
+.case { position: relative; background: var(--page); }
 .cases figure { margin: 0; }
 .cases img { display: block; width: 100%; height: auto; background: #000; }
 .cases figcaption { overflow-wrap: anywhere; }
+.enlarge, .close { text-align: right; }
+.enlarge { display: block; cursor: zoom-in; }
+.close { display: none; cursor: zoom-out; }
+/* the whole card is the link's */
+.enlarge::after, .close::after { content: ""; position: absolute; inset: 0; }
+.case:target { position: fixed; inset: 0; z-index: 2; padding: 1rem; display: flex; flex-direction: column; }
+.case:target figure { flex: 1; min-height: 0; display: flex; flex-direction: column; }
+.case:target img { flex: 1; min-height: 0; object-fit: contain; }
+.case:target .enlarge { display: none; }
+.case:target .close { display: block; }
 footer { margin-top: 2.5rem; border-top: 1px solid var(--edge); padding-top: .75rem; }
 @media print {
   :root { color-scheme: light; --page: #fff; --line: #f3f3f3; --head: #e4e4e4; --text: #000; --quiet: #444;
@@ -48,6 +70,9 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--edge); padding-top: .75
   th, td { padding: .1rem .3rem; }
   th { white-space: normal; }
   .wide { overflow: visible; }
+  th:first-child, thead td:first-child { position: static; }
+  .enlarge, .case:target .close { display: none; }
+  .case:target { position: static; display: block; padding: 0; }
   figure, tr { break-inside: avoid; }
   h2, h3, caption { break-after: avoid; }
 }

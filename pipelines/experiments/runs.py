@@ -5,8 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.errors import ConfigError, WeightsError, one_line
 from radseg.pipelines.evaluate import evaluate
 from radseg.pipelines.experiments.machine import origin_here
+from radseg.pipelines.experiments.notes import notes_on, notes_on_training
 from radseg.pipelines.experiments.progress import Progress
 from radseg.pipelines.experiments.results import Row, Run, finite
+from radseg.pipelines.progress_lines import tell
 from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.train import Training, train
 
@@ -98,6 +99,7 @@ def run(job: Job) -> Record:
             with progress.timed("train"):
                 trained = _train(job)
             progress.note_training(_parameters(job), _best_epoch(job.place), trained.absent_labels)
+        tell(f"{job.variant}, fold {job.fold}: trained; predicting the cases it is tested on", job.progress)
         with progress.timed("evaluate"):
             metrics = _evaluate(job)
     except Exception as error:
@@ -137,25 +139,6 @@ def read_run(folder: Path) -> Record | None:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{file}: damaged ({type(error).__name__}); delete {folder} to run it again") from error
     return None
-
-
-def notes_on_training(absent_labels: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """What to know of labels that no item of a fold's `training`, or none of its `validation`, has."""
-    for label in absent_labels.get("training", ()):
-        yield f"no training item of this fold holds {label!r}: its network can't have learned it"
-    for label in absent_labels.get("validation", ()):
-        yield f"no validation item of this fold holds {label!r}: validation says nothing of it"
-
-
-def notes_on(rows: Sequence[Row]) -> Iterator[str]:
-    """What to know when reading scores: labels that no case has, and metrics that are undefined, counted."""
-    for label in dict.fromkeys(row.label for row in rows):
-        mine = [row.metrics for row in rows if row.label == label]
-        if not any(metrics.get("voxels_truth", 1) for metrics in mine):
-            yield f"no case of this fold holds {label!r}: its overlap is 1 where nothing was predicted, else 0"
-        undefined = Counter(name for metrics in mine for name, value in metrics.items() if value is None)
-        for name, count in undefined.items():
-            yield f"{name} of {label!r} is undefined in {count} of {len(mine)} cases, which its mean leaves out"
 
 
 def _train(job: Job) -> Training:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from radseg.pipelines.experiments.cells import counted
 from radseg.pipelines.experiments.results import Results, Row, Run, Variant
 from radseg.pipelines.experiments.statistics import (
     Interval,
@@ -142,6 +143,14 @@ def shortfalls(results: Results) -> list[str]:
             for note in run.notes:
                 noted[note].append(f"{variant.name} {fold}")
     return said + [f"{note} (fold of {', '.join(where)})" for note, where in noted.items()]
+
+
+def unfinished(results: Results) -> str:
+    """How much of an experiment there is, such as "2 of 5 folds done", while it isn't all; "" of a whole one."""
+    done = sum(run.done for variant in results.variants for run in variant.runs)
+    wanted = len(results.variants) * results.dataset.folds
+    of = counted(wanted, "fold" if len(results.variants) == 1 else "run")
+    return "" if done == wanted else f"{done} of {of} done"
 
 
 def rows_by_case(run: Run, label: str) -> list[tuple[Case, Row]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json
-from radseg.pipelines.console import console
 from radseg.pipelines.datalist import read_datalist
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.experiments.cells import setting
@@ -27,6 +26,7 @@ from radseg.pipelines.experiments.search_page import write_search_page
 from radseg.pipelines.experiments.search_results import Search, Searched, Trial, write_search
 from radseg.pipelines.experiments.search_space import SearchSpace, read_search_space
 from radseg.pipelines.io.store.url import is_remote
+from radseg.pipelines.progress_lines import tell
 from radseg.pipelines.train import train
 
 _GIVE_UP_AFTER = 3  # trials that failed, before any went well: it isn't the searched settings
@@ -88,7 +88,10 @@ def search(
         raise ConfigError(f"{folder}: a search is written to a local folder; choose one with --output")
     folder = Path(folder).absolute()
     space = read_search_space(bundle, trust_config).without(overrides)
+    progress = bool(overrides.get("progress", True))
     blank, origin = _blank(str(bundle), root, trust_config, space, overrides, folder)
+    blank = replace(blank, wanted=trials)
+    tell(f"searching by {blank.judged_by}", progress)
     settings = {
         "experiment": "search",
         "bundle": root.name,
@@ -115,12 +118,10 @@ def search(
                 run_trial(study, trial, space, values, folder / trial_folder(len(found.trials)), train_with, origin)
                 found = _found(blank, space, trials_of(study))
                 _publish(found, folder)
-                if overrides.get("progress", True):
-                    console().print(_line(found, trials), highlight=False, soft_wrap=True)
+                tell(_line(found, trials), progress)
                 _check_worth_going_on(found)
     _publish(found, folder)
-    if overrides.get("progress", True):
-        console().print(f"results and page: {folder / 'index.html'}", highlight=False, markup=False, soft_wrap=True)
+    tell(f"results and page: {folder / 'index.html'}", progress)
     return found
 
 
@@ -161,7 +162,7 @@ def _blank(
         date=None,
         machine=None,
         dataset=Searched(
-            sha256=dataset_sha256(datalist, dataset_dir),
+            sha256=dataset_sha256(datalist, dataset_dir, bool(overrides.get("progress", True))),
             training=len(training),
             validation=len(validation),
             simulated=any(item.get("simulated") for item in validation),
@@ -174,8 +175,18 @@ def _blank(
         trials=(),
         best=None,
         best_overrides={},
+        key_metric=_key_metric(parser.config),
+        output_dir=folder,
+        trust_config=trust_config,
     )
     return blank, origin_here(str(parser.get_parsed_content("device")))
+
+
+def _key_metric(config: Mapping[str, Any]) -> str | None:
+    """The metric that a training of the bundle chooses its weights by: the first of its validation's key metrics."""
+    validate = config.get("validate")
+    metrics = validate.get("key_metric") if isinstance(validate, Mapping) else None
+    return next(iter(metrics), None) if isinstance(metrics, Mapping) else None
 
 
 def _found(blank: Search, space: SearchSpace, trials: tuple[Trial, ...]) -> Search:

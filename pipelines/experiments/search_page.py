@@ -34,6 +34,8 @@ def write_search_page(search: Search, output_dir: Path) -> Path:
         ("figures", "Figures", _figures(search)),
     ]
     title = f"Search of settings of {Path(search.bundle).absolute().name}"
+    if search.wanted is not None and len(search.trials) < search.wanted:
+        title += f", partial: {len(search.trials)} of {counted(search.wanted, 'trial')} ended"
     return write_index(output_dir, whole_page(title, _lead(search), _warnings(search), sections, _FOOTER))
 
 
@@ -68,7 +70,7 @@ def _on_what(search: Search) -> Table:
         ("Data", _data(search)),
         ("Data set's sha256", search.dataset.sha256),
         ("Simulated", "yes, at least in part" if search.dataset.simulated else "no"),
-        ("Judged by", f"{search.metric}, {'the lower' if search.direction == 'minimize' else 'the higher'} the better"),
+        ("Judged by", search.judged_by),
         *((f"Searched: {name}", _range(one)) for name, one in search.parameters.items()),
         ("Settings", "; ".join(f"{key} = {value}" for key, value in search.settings.items()) or "the bundle's own"),
         ("Machine", machines(search.trials)),

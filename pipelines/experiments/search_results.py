@@ -17,6 +17,8 @@ from radseg.pipelines.report.atomic import write_whole
 
 RESULTS = "search.json"
 TABLE = "search.csv"
+_BEST = "best"
+_WHY = "Trials are compared by a score that means the same in each; a loss doesn't where its own settings are searched."
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Search:
         date: of the last trial's end, ISO 8601 with time zone; None if no trial says.
         machine: of the trial that ended last, None if no trial says.
         dataset: that it ran on.
-        metric: validation metric that judged.
+        metric: validation metric that judged, as the bundle's experiments.json names it.
         direction: `maximize` or `minimize`.
         parameters: what was searched, by name.
         seed: of sampler and trainings.
@@ -93,6 +95,10 @@ class Search:
         trials: in the order tried.
         best: the best trial that was trained to its end, None while there is none.
         best_overrides: its config keys and values.
+        key_metric: the bundle's own, which chooses the epoch whose weights a training keeps; None if it names none.
+        wanted: how many trials there shall be in all; None if that isn't known.
+        output_dir: folder of the search; None if it isn't known.
+        trust_config: whether the bundle is run only if it is trusted.
     """
 
     bundle: str
@@ -109,6 +115,22 @@ class Search:
     trials: tuple[Trial, ...]
     best: Trial | None
     best_overrides: Mapping[str, Any]
+    key_metric: str | None = None
+    wanted: int | None = None
+    output_dir: Path | None = None
+    trust_config: bool = False
+
+    @property
+    def judged_by(self) -> str:
+        """The metric that is searched by, who says so, how it stands to the bundle's key metric, and why it is that."""
+        said = f"{self.metric}, the {'lower' if self.direction == 'minimize' else 'higher'} the better"
+        said += ', as "metric" in the bundle\'s experiments.json says'
+        if self.key_metric == self.metric:
+            said += "; it is the bundle's key metric too"
+        elif self.key_metric is not None:
+            said += f"; not {self.key_metric}, the bundle's key metric, which within each training chooses the epoch "
+            said += "whose weights are kept"
+        return f"{said}. {_WHY}"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -117,23 +139,26 @@ class Search:
 
     @property
     def command(self) -> str | None:
-        """The command line that trains with the best settings; None while there are none."""
+        """The command line that trains with the best settings into `best` in the search's folder; None without any."""
         if self.best is None:
             return None
         changed = {key: one for key, one in {**self.overrides, **self.best_overrides}.items() if key != "progress"}
         words = ["radseg", "train", self.bundle]
+        words += ["--output", str(self.output_dir / _BEST)] if self.output_dir is not None else []
+        words += ["--trust-config"] if self.trust_config else []
         for key, value in changed.items():
             words += [f"--{key}", _spelt(value)]
         return shlex.join(words)
 
 
 def write_search(search: Search, output_dir: Path) -> None:
-    """Writes `search.json` and `search.csv`, a row a trial; overrides that name a place are in the command line alone.
+    """Writes `search.json` and `search.csv`, a row a trial; places are named in the command line alone.
 
     Raises:
         ConfigError: the folder can't be written; what was there before stays.
     """
     content = {**asdict(search), "overrides": search.settings, "command": search.command}
+    del content["output_dir"]
     try:
         text = json.dumps(finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_whole(output_dir / RESULTS, [text])

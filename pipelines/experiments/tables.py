@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from radseg.pipelines.experiments.absent_labels import marked, said_of_absent
 from radseg.pipelines.experiments.cells import (
     NAMES,
     NOTHING,
+    counted,
+    fold_name,
     mean_sd,
     memory,
     number,
@@ -14,8 +17,8 @@ from radseg.pipelines.experiments.cells import (
     parameters,
     seconds,
     signed,
-    title_of,
 )
+from radseg.pipelines.experiments.distance_unit import heading, said_of_unit
 from radseg.pipelines.experiments.origins import commits, machines
 from radseg.pipelines.experiments.paper import (
     paper_of,
@@ -49,6 +52,7 @@ class Table:
         rows: cells, the first the row's head.
         summary: how many rows at the end sum the others up.
         note: how to read it, a sentence or more.
+        marks: what the daggers in it mean, a sentence each.
     """
 
     title: str
@@ -57,6 +61,7 @@ class Table:
     groups: tuple[tuple[str, int], ...] = ()
     summary: int = 0
     note: str = ""
+    marks: tuple[str, ...] = ()
 
 
 @dataclass
@@ -110,7 +115,7 @@ def variant_table(results: Results) -> Table:
         last = next((place for place, (_, label) in enumerate(mine) if _only_of(results, label)), len(mine) - 1) + 1
         both = [*mine[:last], *paper, *mine[last:]]
         kept += both
-        columns.add(title_of(name), ["paper" if label is None else _ours(results, label) for _, label in both])
+        columns.add(heading(results, name), ["paper" if label is None else _ours(results, label) for _, label in both])
     rows = []
     for variant in results.variants:
         sizes = [parameters(variant.parameters), parameters(variant.total_parameters)]
@@ -118,7 +123,7 @@ def variant_table(results: Results) -> Table:
         cells = (
             number(published(results.paper, variant.name, name), name)
             if label is None
-            else mean_sd(over_folds(variant, label, name), name)
+            else marked(mean_sd(over_folds(variant, label, name), name), variant.runs, label)
             for name, label in kept
         )
         rows.append((variant.name, *sizes, _folds(results, variant), *cells))
@@ -132,6 +137,7 @@ def variant_table(results: Results) -> Table:
         heads=("Variant", *columns.heads),
         rows=tuple(rows),
         note=note + _unlabelled(results),
+        marks=tuple(said_of_absent(results, results.variants, results.labels)),
     )
 
 
@@ -166,7 +172,7 @@ def _how_compared(results: Results, found: Sequence[Comparison]) -> str:
     said = [
         f"Difference of the mean {NAMES[TESTED]} to {results.baseline}, over cases scored in the same fold of both.",
         "95 % percentile interval of 10,000 paired bootstrap resamples; Wilcoxon's signed-rank test, two-sided; "
-        f"Holm's correction for the {sum(one.test.p is not None for one in found)} tests of this table.",
+        f"Holm's correction for the {counted(sum(one.test.p is not None for one in found), 'test')} of this table.",
     ]
     if any(one.units < one.pairs for one in found):
         said.append("Cases of one patient are drawn together, and averaged for the test.")
@@ -194,10 +200,12 @@ def variants_by_fold(results: Results) -> list[Table]:
         for variant in results.variants:
             runs = {run.fold: run for run in variant.runs}
             cells = (_cell(runs.get(fold), label, TESTED) for fold in folds)
-            rows.append((variant.name, *cells, mean_sd(over_folds(variant, label, TESTED), TESTED)))
+            mean = marked(mean_sd(over_folds(variant, label, TESTED), TESTED), variant.runs, label)
+            rows.append((variant.name, *cells, mean))
         of = f" of {label}" if len(results.labels) > 1 else ""
         heads = ("Variant", *(fold_name(results, fold) for fold in folds), "Mean ± sd")
-        tables.append(Table(f"{NAMES[TESTED]}{of} by fold", heads, tuple(rows)))
+        marks = tuple(said_of_absent(results, results.variants, [label]))
+        tables.append(Table(f"{NAMES[TESTED]}{of} by fold", heads, tuple(rows), marks=marks))
     return tables
 
 
@@ -207,13 +215,17 @@ def further_tables(results: Results) -> list[Table]:
     tables = []
     for label in results.labels if left else ():
         rows = [
-            (variant.name, *(mean_sd(over_folds(variant, label, name), name) for name in left))
+            (
+                marked(variant.name, variant.runs, label),
+                *(mean_sd(over_folds(variant, label, name), name) for name in left),
+            )
             for variant in results.variants
         ]
         of = f" of {label}" if len(results.labels) > 1 else ""
-        heads = ("Variant", *(title_of(name) for name in left))
-        note = "Mean ± standard deviation of the folds' means." + _in_pixels(results, left)
-        tables.append(Table(f"Further scores{of} by variant", heads, tuple(rows), note=note))
+        heads = ("Variant", *(heading(results, name) for name in left))
+        note = "Mean ± standard deviation of the folds' means." + said_of_unit(results, left)
+        marks = tuple(said_of_absent(results, results.variants, [label]))
+        tables.append(Table(f"Further scores{of} by variant", heads, tuple(rows), note=note, marks=marks))
     return tables
 
 
@@ -254,16 +266,18 @@ def _by_fold(
     columns = _Columns()
     columns.add("", ["Cases"])
     for name in names:
-        columns.add(title_of(name) if paper else "", ["ours", "paper"] if paper else [title_of(name)])
+        columns.add(heading(results, name) if paper else "", ["ours", "paper"] if paper else [heading(results, name)])
     rows = []
     for fold in range(results.dataset.folds):
         run = runs.get(fold)
-        row = [fold_name(results, fold), str(len(case_values(run, label, TESTED))) if run and run.done else NOTHING]
+        head = marked(fold_name(results, fold), [run] if run else [], label)
+        row = [head, str(len(case_values(run, label, TESTED))) if run and run.done else NOTHING]
         for name in names:
             row.append(_cell(run, label, name))
             row += [number(theirs[fold].get(name) if fold < len(theirs) else None, name)] if paper else []
         rows.append(tuple(row))
-    mean, sd = ["Mean", str(sum(len(case_values(run, label, TESTED)) for run in variant.runs))], ["± sd", ""]
+    cases = sum(len(case_values(run, label, TESTED)) for run in variant.runs)
+    mean, sd = [marked("Mean", variant.runs, label), str(cases)], [marked("± sd", variant.runs, label), ""]
     for name in names:
         ours, published_ones = over_folds(variant, label, name), spread([fold.get(name) for fold in theirs])
         mean.append(number(ours.mean, name))
@@ -274,7 +288,7 @@ def _by_fold(
     note = "A fold's value is the mean over its cases."
     if POOLED in names:
         note += " Pooled Dice is that of all its voxels together."
-    note += _in_pixels(results, names)
+    note += said_of_unit(results, names)
     if theirs:
         note += (
             " The paper's folds aren't ours: what can be looked at side by side are the means. "
@@ -283,6 +297,7 @@ def _by_fold(
     return Table(
         title, ("Fold", *columns.heads), (*rows, tuple(mean), tuple(sd)), tuple(columns.groups),
         summary=2, note=note + (_unlabelled(results) if paper else ""),
+        marks=tuple(said_of_absent(results, [variant], [label])),
     )  # fmt: skip
 
 
@@ -295,11 +310,6 @@ def _folds(results: Results, variant: Variant) -> str:
     return str(done) if done == wanted else f"{done} of {wanted}"
 
 
-def fold_name(results: Results, fold: int) -> str:
-    """A fold as it is called; the datalist's own test list is no fold."""
-    return "test" if results.dataset.folds == 1 else f"fold {fold}"
-
-
 def _row_head(results: Results, variant: str, label: str) -> str:
     return f"{variant}: {label}" if len(results.labels) > 1 else variant
 
@@ -310,14 +320,6 @@ def _ours(results: Results, label: str) -> str:
 
 def _only_of(results: Results, label: str) -> bool:
     return results.paper is not None and results.paper.get("label") == label
-
-
-def _in_pixels(results: Results, metrics: Sequence[str]) -> str:
-    """A sentence on distances in images that don't say how large a pixel is; nothing where there are none."""
-    rows = (row for variant in results.variants for run in variant.runs for row in run.rows)
-    unknown = any(set(row.truth) == {"share_of_image"} for row in rows)
-    distances = any(name.endswith("_mm") for name in metrics)
-    return " Where an image doesn't know its spacing, distances are in pixels, not mm." if unknown and distances else ""
 
 
 def _unlabelled(results: Results) -> str:

@@ -17,12 +17,14 @@ from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.errors import ConfigError, one_line
 from radseg.pipelines.evaluate import Evaluator
 from radseg.pipelines.experiments.case_picture import draw_case
+from radseg.pipelines.experiments.cells import counted
 from radseg.pipelines.experiments.results import Results
 from radseg.pipelines.experiments.runs import Job
 from radseg.pipelines.experiments.scored_items import scored_items
 from radseg.pipelines.experiments.scores import TESTED, Case, baseline_of, rows_by_case
 from radseg.pipelines.io import load_mask, mask_on_image
 from radseg.pipelines.metrics import overlap_counts
+from radseg.pipelines.progress_lines import tell
 from radseg.pipelines.report.atomic import write_whole
 
 FOLDER = "worst_cases"
@@ -94,7 +96,8 @@ def save_worst_cases(results: Results, output_dir: Path, jobs: Iterable[Job], co
 
     To be called once, when the runs have ended: it loads the network of each fold that has such a case and predicts
     these few cases, through the predictor of the bundle's evaluate.json. What is there already of the same cases and
-    scores is left. A case that can't be drawn any more is recorded with the reason.
+    scores is left. A case that can't be drawn any more is recorded with the reason. If the jobs show progress, a line
+    tells of each case before it is predicted, since that takes minutes where a case is large.
 
     Args:
         results: of an experiment.
@@ -110,10 +113,12 @@ def save_worst_cases(results: Results, output_dir: Path, jobs: Iterable[Job], co
         return
     began = time.monotonic()
     of_fold = {job.fold: job for job in jobs}
+    progress = any(job.progress for job in of_fold.values())
     folder = output_dir / FOLDER
     drawn: dict[WorstCase, Drawn] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tell(f"worst cases: predicting {counted(len(wanted), 'case')} once more, to draw them", progress)
         for fold, cases in groupby(sorted(wanted, key=lambda one: one.fold), key=lambda one: one.fold):
             of_this_fold = list(cases)
             try:
@@ -123,6 +128,7 @@ def save_worst_cases(results: Results, output_dir: Path, jobs: Iterable[Job], co
                 drawn |= {one: _not_drawn(one, error, output_dir) for one in of_this_fold}
                 continue
             for one in of_this_fold:
+                tell(f"worst cases: {len(drawn) + 1} of {len(wanted)}, of fold {fold}", progress)
                 drawn[one] = _drawn(one, wanted.index(one), evaluator, results, output_dir)
         content = {"seconds": round(time.monotonic() - began, 1), "cases": [asdict(drawn[one]) for one in wanted]}
         write_whole(folder / _RECORD, [json.dumps(content, indent=1, ensure_ascii=False) + "\n"])

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 Form = Literal["png", "svg", "pdf"]
 """PNG for a screen; SVG and PDF are drawn in lines and stay sharp at any size."""
@@ -59,6 +60,11 @@ def rendered(figure: Figure, form: Form = "png") -> bytes:
         figure.savefig(stream, format=form, dpi=_DPI, metadata=dict(_SILENT[form]))
     figure.clear()  # its parts refer to each other and would wait for the garbage collector
     return stream.getvalue()
+
+
+def whole_numbers(axes: Axes, most: int) -> None:
+    """At most so many ticks on the horizontal axis, at whole numbers alone: of a single epoch there is one."""
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=most, integer=True, min_n_ticks=1))
 
 
 def say(axes: Axes, text: str) -> None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from radseg.pipelines.report.plots.look import (
     GREY,
@@ -21,6 +20,7 @@ from radseg.pipelines.report.plots.look import (
     say,
     short,
     style,
+    whole_numbers,
 )
 
 
@@ -61,7 +61,7 @@ def training_curves(trainings: Sequence[Training], form: Form = "png") -> bytes 
                 _lines(axes, one, names)
             axes.set(xlabel="epoch", title=title)
             axes.margins(x=0.04)
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+            whole_numbers(axes, 8)
             if len(names) > 1:
                 handles = [
                     Line2D([], [], color=GREY, marker=marker(place), label=name.replace("_", " "))

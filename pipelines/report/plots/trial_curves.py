@@ -5,9 +5,17 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
-from radseg.pipelines.report.plots.look import COLORS, GREY, LOOK, Form, legend_below, new_figure, rendered
+from radseg.pipelines.report.plots.look import (
+    COLORS,
+    GREY,
+    LOOK,
+    Form,
+    legend_below,
+    new_figure,
+    rendered,
+    whole_numbers,
+)
 
 _LOOKS = {"done": (GREY, "-", "trained to its end"), "pruned": (COLORS[1], "--", "pruned"),
           "failed": ("black", ":", "failed")}  # fmt: skip
@@ -59,6 +67,6 @@ def trial_curves(
             handles[label] = Line2D([], [], color=color, linestyle=line, linewidth=width, label=label)
         axes.set(xlabel="epoch", ylabel=metric)
         axes.margins(x=0.04)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
+        whole_numbers(axes, 12)
         legend_below(figure, list(handles.values()))
         return rendered(figure, form)

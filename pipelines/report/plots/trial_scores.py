@@ -4,9 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import matplotlib as mpl
-from matplotlib.ticker import MaxNLocator
 
-from radseg.pipelines.report.plots.look import COLORS, GREY, LOOK, Form, legend_below, new_figure, rendered
+from radseg.pipelines.report.plots.look import (
+    COLORS,
+    GREY,
+    LOOK,
+    Form,
+    legend_below,
+    new_figure,
+    rendered,
+    whole_numbers,
+)
 
 _LOOKS = {"done": ("o", COLORS[0], "trained to its end"), "pruned": ("v", COLORS[1], "pruned")}
 
@@ -64,7 +72,7 @@ def trial_scores(
                 [number for number, _ in done], best, where="post", color=GREY, linestyle="--", label="best so far"
             )
         axes.set(xlabel="trial", ylabel=metric)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True))
+        whole_numbers(axes, 12)
         axes.margins(x=0.04, y=0.12)
         legend_below(figure, axes.get_legend_handles_labels()[0])
         return rendered(figure, form)

@@ -1,4 +1,4 @@
-"""A small bundle with a plan of its own, and datasets of empty files for what never opens an image."""
+"""A small bundle with a plan of its own, and datasets of one-pixel pictures for what never opens an image."""
 
 import json
 import shutil
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import radseg.bundles
 
@@ -39,7 +40,7 @@ def toy(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def new_dataset(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a dataset of nearly empty files: items by split, each a patient or a dictionary."""
+    """Writes a dataset of pictures of one pixel: items by split, each a patient or a dictionary."""
 
     def new(name: str = "data", /, head: dict[str, Any] | None = None, **splits: list[Any]) -> Path:
         folder = tmp_path / name
@@ -51,8 +52,8 @@ def new_dataset(tmp_path: Path) -> Callable[..., Path]:
             for item in items:
                 image = f"image{number:03d}.png"
                 number += 1
-                (folder / image).write_text(image)
-                (folder / f"mask_{image}").write_text("mask")
+                Image.new("L", (1, 1), number).save(folder / image)
+                Image.new("L", (1, 1)).save(folder / f"mask_{image}")
                 fields = item if isinstance(item, dict) else {"patient": item}
                 content[split].append({"image": image, "label": f"mask_{image}", **fields})
         (folder / "datalist.json").write_text(json.dumps(content))

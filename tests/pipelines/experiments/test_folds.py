@@ -147,13 +147,23 @@ def test_helpers_are_always_trained_on_with_all_of_their_patient(new_dataset: Da
     assert (made.cases, made.patients) == (3, 3)  # those that are tested
 
 
+def test_several_left_out_are_said_in_the_plural_and_one_helper_in_the_singular(
+    new_dataset: Dataset, tmp_path: Path
+) -> None:
+    helper = {"patient": "h", "always_train": True}
+    data = new_dataset(training=["a", "b", "c", helper], test=["t", "u"])
+    said = write_folds(data / "datalist.json", data, tmp_path, 3).said
+    assert "the 2 items of the datalist's test list are left out" in said
+    assert "1 item marked always_train is in every training and never tested" in said
+
+
 def test_the_test_list_stays_out_and_is_told(new_dataset: Dataset, tmp_path: Path) -> None:
     data = new_dataset(training=["a", "b"], validation=["c"], test=["t"])
     made = write_folds(data / "datalist.json", data, tmp_path, 3)
     assert set().union(
         *(patients(one[split]) for one in lists(made) for split in ("training", "validation", "test"))
     ) == {*"abc"}
-    assert "the 1 items of the datalist's test list are left out" in made.said
+    assert "the 1 item of the datalist's test list is left out" in made.said
 
 
 def test_one_fold_is_the_datalists_own_split(new_dataset: Dataset, tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """What a folder of results says of its settings: what was computed with, not where it lay."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from radseg.pipelines import progress_lines
 from radseg.pipelines.errors import InputError, WeightsError
 from radseg.pipelines.experiments.identity import dataset_sha256, recorded
 from radseg.pipelines.weights import sha256_of
@@ -38,3 +40,13 @@ def test_places_are_nobodys_business(tmp_path: Path) -> None:
 def test_a_dataset_that_isnt_there_is_told_with_what_makes_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"datalist\.json: no such datalist; radseg data import writes one"):
         dataset_sha256(tmp_path / "nowhere" / "datalist.json", tmp_path / "nowhere")
+
+
+def test_hashing_a_dataset_that_takes_long_says_how_far_it_is(
+    new_dataset: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_lines, "_SILENCE_S", 1e-9)
+    data = new_dataset(training=["a", "b"], validation=["c"], test=["t"])
+    quiet, told = (dataset_sha256(data / "datalist.json", data, progress) for progress in (False, True))
+    assert quiet == told
+    assert "hashing the dataset: 1 of 4\n" in capsys.readouterr().err

@@ -123,6 +123,29 @@ def test_what_failed_or_is_missing_is_said_in_words(ablation: tuple[Results, Pag
     assert by_fold[3][2:4] == ["failed", "not run"]
 
 
+def test_an_unfinished_experiment_is_called_partial_in_its_header(tmp_path: Path) -> None:
+    results = made_up({"spine": 0.8}, folds=5, missing=[("spine", 3), ("spine", 4)], failed={("spine", 1): "x"})
+    folds = replace(results, experiment="cross-validate")
+    for tag in ("title", "h1"):
+        assert (
+            f"<{tag}>Cross-validation of lung_ct, partial: 2 of 5 folds done</{tag}>" in page_of(folds, tmp_path).source
+        )
+    assert markdown(folds).startswith("**Partial: 2 of 5 folds done.**\n")
+    runs = made_up({"full": 0.8, "less": 0.7}, folds=2, missing=[("less", 1)])
+    assert "<h1>Ablation of lung_ct, partial: 3 of 4 runs done</h1>" in page_of(runs, tmp_path).source
+    whole = made_up({"full": 0.8}, folds=2)
+    assert "artial" not in page_of(whole, tmp_path).source + markdown(whole)
+
+
+def test_one_is_said_in_the_singular(tmp_path: Path) -> None:
+    results = made_up({"full": 0.8}, folds=1, cases=1)
+    results = replace(results, dataset=replace(results.dataset, said=""))
+    text = page_of(results, tmp_path).text
+    assert "1 of 1 run done." in text
+    assert "1 fold by patient" in text
+    assert not re.search(r"\b1 (runs|folds|cases|epochs|tests)\b", text)
+
+
 def test_a_leak_is_said_in_red_and_simulated_data_too(tmp_path: Path, ablation: tuple[Results, Page]) -> None:
     results = made_up({"lung_ct": 0.8}, by="image", folds=2, experiment="cross-validate")
     page = page_of(results, tmp_path)

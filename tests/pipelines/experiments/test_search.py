@@ -251,11 +251,71 @@ def test_a_trial_of_before_that_was_kept_can_be_read(tmp_path: Path) -> None:
 
 
 def test_the_command_of_the_best_reads_back_as_its_settings(whole: tuple[Search, FakeTraining, Path]) -> None:
-    found, _, _ = whole
+    found, _, folder = whole
     assert found.command is not None
     words = shlex.split(found.command)
     assert words[:3] == ["radseg", "train", "lung_ct"]
-    assert parse(words[3:]) == ([], {"seed": 4, **found.best_overrides})
+    assert parse(words[3:]) == ([], {"output": str(folder / "best"), "seed": 4, **found.best_overrides})
+
+
+def test_the_command_of_the_best_can_be_pasted_as_it_is(
+    whole: tuple[Search, FakeTraining, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    radseg: Callable[..., Any],
+) -> None:  # fmt: skip
+    found, _, folder = whole
+    images = tmp_path / "images of mine"
+    images.mkdir()
+    trained: list[dict[str, Any]] = []
+
+    def training(bundle: str, **options: Any) -> SimpleNamespace:
+        trained.append({"bundle": bundle, **options})
+        return SimpleNamespace(stopped_early=False, epochs=2, best_metric=0.5, weights="model.pt")
+
+    monkeypatch.setattr("radseg.pipelines.train.train", training)
+    of_mine = {"dataset_dir": str(images)}
+    trusted = replace(found, overrides={**of_mine, "seed": 4}, trust_config=True)
+    for one, trusts, of_data in ((found, False, {}), (trusted, True, of_mine)):
+        ended = radseg(*shlex.split(one.command or "")[1:])
+        assert ended.code == 0, ended.err
+        given = trained.pop()
+        assert given["output_dir"] == str(folder / "best")
+        assert given["trust_config"] is trusts
+        assert {key: given.get(key) for key in found.best_overrides} == found.best_overrides
+        assert of_data.items() <= given.items()
+
+
+def test_where_a_search_lies_is_in_its_command_alone(whole: tuple[Search, FakeTraining, Path]) -> None:
+    _, _, folder = whole
+    content = json.loads((folder / "search.json").read_text())
+    assert f"--output {folder / 'best'}" in content.pop("command")
+    assert str(folder) not in json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "key_metric", "said"),
+    [
+        ("lung_ct", "val_dice", "it is the bundle's key metric too"),
+        (
+            "lung_xray",
+            "val_loss",
+            "not val_loss, the bundle's key metric, which within each training chooses the",
+        ),
+    ],
+)
+def test_it_is_said_which_metric_is_optimised_and_how_it_stands_to_the_bundles_own(
+    bundle: str, key_metric: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = search(bundle, output_dir=tmp_path, trials=1, run=FakeTraining(), device="cpu")
+    assert (found.metric, found.key_metric) == ("val_dice", key_metric)
+    line = capsys.readouterr().err.splitlines()[0]
+    start = 'searching by val_dice, the higher the better, as "metric" in the bundle\'s experiments.json says; '
+    assert line.startswith(start + said)
+    assert line.endswith("a loss doesn't where its own settings are searched.")
+    assert json.loads((tmp_path / "search.json").read_text())["key_metric"] == key_metric
+    page = Page((tmp_path / "index.html").read_text())
+    judged = {row[0]: row[1] for row in page.tables[0]}["Judged by"]
+    assert said in judged
+    assert "a loss doesn't where its own settings are searched" in judged
 
 
 def test_the_command_line_searches_and_prints_the_best(

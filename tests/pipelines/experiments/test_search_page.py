@@ -80,6 +80,12 @@ def test_the_best_and_what_was_pruned_or_failed_are_named(page: Page) -> None:
     assert "1 trial failed: see why" in page.text
 
 
+def test_a_search_that_lacks_trials_is_called_partial_in_its_header(tmp_path: Path, page: Page) -> None:
+    some = page_of(replace(SEARCH, wanted=30), tmp_path)
+    assert "<h1>Search of settings of lung_ct, partial: 4 of 30 trials ended</h1>" in some.source
+    assert "partial" not in page_of(replace(SEARCH, wanted=4), tmp_path).source + page.source
+
+
 def test_it_says_what_it_was_run_on_and_is_no_medical_device(page: Page) -> None:
     first = {row[0]: row[1] for row in page.tables[0]}
     assert first["Data"] == "12 items to train, 4 to validate"

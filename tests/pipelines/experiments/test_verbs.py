@@ -208,6 +208,17 @@ def test_folds_and_variants_can_be_run_one_after_the_other(
         verbs.ablate(toy, replace(options, only=[3]))
 
 
+def test_all_images_that_cant_be_read_are_told_before_anything_is_run(
+    runner: Runner, options: verbs.Options, toy: Path
+) -> None:
+    for name in ("image001.png", "mask_image003.png"):
+        (Path(str(options.dataset_dir)) / name).write_text("no picture")
+    with pytest.raises(InputError, match=r"2 files can't be read: .*image001\.png.*mask_image003\.png") as refused:
+        verbs.ablate(toy, options)
+    assert "mend them or take them out of the datalist" in str(refused.value)
+    assert runner.ran == []
+
+
 def test_the_folder_of_another_experiment_is_refused_and_left(
     runner: Runner, pages: list[Results], options: verbs.Options, toy: Path, tmp_path: Path
 ) -> None:
@@ -216,7 +227,7 @@ def test_the_folder_of_another_experiment_is_refused_and_left(
     other_image = replace(options, dataset_dir=options.dataset_dir)
     refused: list[tuple[Callable[[], object], str]] = [
         (lambda: verbs.cross_validate(toy, options), "experiment"),
-        (lambda: verbs.ablate(toy, options, max_epochs=3), "overrides"),
+        (lambda: verbs.ablate(toy, options, max_epochs=3), "overrides: --max_epochs was the bundle's own, is 3"),
         (lambda: verbs.ablate(toy, replace(options, seed=1)), "seed"),
         (lambda: verbs.ablate(toy, replace(options, folds=2, by="image")), "folds, by"),
     ]
@@ -225,10 +236,12 @@ def test_the_folder_of_another_experiment_is_refused_and_left(
             again()
     # a device is no part of what an experiment is; data, configs and variants are
     verbs.ablate(toy, replace(options, device="auto"))
-    (Path(str(other_image.dataset_dir)) / "image000.png").write_text("changed")
+    image = Path(str(other_image.dataset_dir)) / "image000.png"
+    original = image.read_bytes()
+    image.write_text("changed")
     with pytest.raises(ConfigError, match=r"\(other dataset\)"):
         verbs.ablate(toy, other_image)
-    (Path(str(other_image.dataset_dir)) / "image000.png").write_text("image000.png")
+    image.write_bytes(original)
     plan = json.loads((toy / "experiments.json").read_text())
     plan["ablate"]["variants"]["slower"]["learning_rate"] = 1e-6
     (toy / "experiments.json").write_text(json.dumps(plan))

@@ -183,6 +183,24 @@ def test_the_mask_that_was_scored_is_drawn_and_on_the_page(
     assert "predicted once more for these pictures in" in text
 
 
+def test_each_case_is_told_of_before_it_is_predicted_again(
+    experiment: tuple[Path, Results, Callable[[], list[Job]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, results, jobs = experiment
+    shutil.copytree(folder / "folds", tmp_path / "folds")
+    loud = [replace(job, progress=True) for job in jobs()]
+    save_worst_cases(results, tmp_path, loud)
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "worst cases: predicting 2 cases once more, to draw them",
+        "worst cases: 1 of 2, of fold 0",
+        "worst cases: 2 of 2, of fold 0",
+    ]
+    save_worst_cases(results, tmp_path, loud)  # there is nothing left to wait for
+    save_worst_cases(results, folder, jobs())
+    assert capsys.readouterr().err == ""
+
+
 def test_what_was_drawn_is_not_predicted_again(experiment: tuple[Path, Results, Callable[[], list[Job]]]) -> None:
     folder, results, jobs = experiment
     save_worst_cases(results, folder, jobs())

@@ -105,6 +105,22 @@ def test_there_is_no_plot_of_nothing() -> None:
     assert bland_altman([Sizes("lesion", "ml", {"cases": PAIRS[:2]})]) is None
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 40])
+def test_epochs_and_trials_are_whole_numbers_however_few_there_are(epochs: int) -> None:
+    history = [{"epoch": float(n), "loss": 0.123, "val_dice": 0.456} for n in range(1, epochs + 1)]
+    scores = [(n, 0.456) for n in range(1, epochs + 1)]
+    for plot, numbered in (
+        (lambda form: training_curves([Training("fold a", 0, history)], form), 1),
+        (lambda form: trial_curves([TrialCurve(0, "done", scores)], "Dice", form=form), 1),
+        (lambda form: trial_scores([TrialScore(n, "done", 0.456) for n in range(epochs)], "Dice", form=form), 0),
+    ):
+        axis = drawn(plot, "svg").decode().partition('<g id="matplotlib.axis_1">')[2]
+        ticks = re.findall(r"<!-- (.*?) -->", axis.partition('<g id="matplotlib.axis_2">')[0])[:-1]
+        assert ticks
+        assert all(tick.isdecimal() for tick in ticks), ticks
+        assert epochs > 3 or [int(tick) for tick in ticks] == list(range(numbered, numbered + epochs))
+
+
 def test_series_are_told_apart_without_their_colour() -> None:
     assert len(set(MARKERS)) == len(COLORS)
     assert len(set(STYLES)) >= 5
