@@ -14,11 +14,12 @@ from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.io import Volume
 from radseg.pipelines.measure.measurement import Measurement, as_rows
 from radseg.pipelines.measure.vertebrae.core_hu import core_density
-from radseg.pipelines.measure.vertebrae.genant import Deformity, deformities
+from radseg.pipelines.measure.vertebrae.genant import Deformity
 from radseg.pipelines.measure.vertebrae.heights import MeasuredBody, measured_bodies
 from radseg.pipelines.measure.vertebrae.instances import Instances, numbered_vertebrae, split_vertebrae
 from radseg.pipelines.measure.vertebrae.levels import checked_level, names_of, too_many
 from radseg.pipelines.measure.vertebrae.mask_values import doubts_of_names
+from radseg.pipelines.measure.vertebrae.plausible import plausible_deformities
 from radseg.pipelines.measure.volumes import LabelVolumes
 from radseg.transforms.vertebrae.endplates import Heights
 from radseg.transforms.vertebrae.numbering import INTACT
@@ -42,7 +43,8 @@ class VertebraMeasures:
     (`deformities`: Genant et al., J Bone Miner Res 8(9), 1993). The density is the mean HU of the core (`core_density`:
     Pickhardt et al., Ann Intern Med 158(8), 2013), where the image is a CT. A core that isn't bone has no density, and
     the heights and grade of its vertebra have a warning: cement doesn't change them, a mask that doesn't lie on bone
-    makes them void. A vertebra without a number has a warning that says why.
+    makes them void. Heights that no vertebra has keep their numbers with a warning and give no grade
+    (`plausible_deformities`). A vertebra without a number has a warning that says why.
 
     Args:
         labels: names of the labels 1, 2, …; `fractured vertebra` is the one whose voxels are counted as such.
@@ -97,12 +99,12 @@ class VertebraMeasures:
         if names[:1] == ["C1"]:
             bodies[0] = replace(bodies[0], body=None, trouble="C1 has no body")
         shares = self._marked(mask, found)
-        heights = [None if one.body is None else one.body.heights for one in bodies]
-        graded = deformities(heights, [share > 0.5 for share in shares], [one.uncertainty_mm for one in bodies])
+        graded, doubts = plausible_deformities(bodies, [share > 0.5 for share in shares])
         measurements = [Measurement("vertebrae", found.count, "1", method="counted along the spine's curve")]
         warnings = [*found.warnings, *self._of_names(found.count, values), *self._of_grid(volume, bodies)]
         for place, (name, body, deformity) in enumerate(zip(names, bodies, graded, strict=True)):
-            rows, said = self._rows(name, body, deformity, names, volume.units == "HU")
+            doubt = doubts[place]
+            rows, said = self._rows(name, body, deformity, doubt, names, volume.units == "HU")
             if values:
                 rows.insert(0, Measurement("mask value", values[place], "1", name, "read from the mask"))
             if self.fractured is not None:
@@ -112,6 +114,7 @@ class VertebraMeasures:
                 rows.append(share)
             if volume.units == "HU":
                 density, implausible = _density(name, place, body, found, volume)
+                density = replace(density, warning=density.warning or doubt)
                 rows = [*(replace(row, warning=row.warning or implausible) for row in rows), density]
                 said = [*said, *([f"{name}: {implausible}; its heights and grade may be wrong"] if implausible else [])]
             measurements += rows
@@ -152,19 +155,28 @@ class VertebraMeasures:
         return said
 
     def _rows(
-        self, name: str, measured: MeasuredBody, deformity: Deformity | None, names: Sequence[str], in_ct: bool
+        self,
+        name: str,
+        measured: MeasuredBody,
+        deformity: Deformity | None,
+        doubt: str | None,
+        names: Sequence[str],
+        in_ct: bool,
     ) -> tuple[list[Measurement], list[str]]:
         """Heights, losses, type and grade of a vertebra, and its warnings."""
         along = f"{_ALONG}, {_IN_CT if in_ct else _OF_MASK}"
-        if measured.body is None or deformity is None:
+        if measured.body is None:
             trouble = measured.trouble or "its body can't be measured"
             rows = [Measurement(f"{part} height", None, "mm", name, along, warning=trouble) for part in _PARTS]
             rows.append(Measurement("Genant grade", None, "1", name, _GRADED, warning=trouble))
             return rows, [f"{name} isn't measured: {trouble}"]
         rows = [
-            Measurement(f"{part} height", height, "mm", name, along, measured.uncertainty_mm)
+            Measurement(f"{part} height", height, "mm", name, along, measured.uncertainty_mm, warning=doubt)
             for part, height in zip(_PARTS, _values(measured.body.heights), strict=True)
         ]
+        if deformity is None:
+            rows.append(Measurement("Genant grade", None, "1", name, _GRADED, warning=doubt))
+            return rows, [f"{name} has no grade: {doubt}"]
         against = "lower of anterior and middle against the own posterior height"
         # the errors of the two heights are independent
         own = measured.uncertainty_mm / measured.body.heights.posterior_mm * math.hypot(1, 1 - deformity.of_own)

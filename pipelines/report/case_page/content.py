@@ -50,6 +50,26 @@ def regions_table(statistics: Mapping[str, Any]) -> str:
     return _table("Table of regions", (*heads, "Warning"), shown, kinds) + beside
 
 
+def warnings_of(statistics: Mapping[str, Any]) -> list[str]:
+    """All that the page warns of, wherever on it: of the case, of single measurements and of doubtful regions.
+
+    Args:
+        statistics: as in statistics.json.
+    """
+    told = [str(one) for one in statistics.get("warnings") or ()]
+    names: dict[tuple[str, str], list[str]] = {}
+    for row in statistics.get("measurements") or ():
+        if row.get("warning") and not any(row["warning"] in one for one in told):
+            names.setdefault((row.get("of", ""), row["warning"]), []).append(row["name"])
+    of_rows = [
+        ": ".join(part for part in (of, ", ".join(said), warning) if part) for (of, warning), said in names.items()
+    ]
+    regions = statistics.get("regions") or ()
+    doubtful = sum(bool(one.get("doubtful")) for one in regions)
+    doubt = f"{doubtful} of {len(regions)} regions {'is' if doubtful == 1 else 'are'} doubtful, see how sure each is"
+    return [*told, *of_rows, *([doubt] if doubtful else [])]
+
+
 def label_rows(labels: Sequence[Mapping[str, Any]]) -> str:
     """Colour and name of each label, to be shown or hidden."""
     return "".join(

@@ -111,7 +111,7 @@ class CasePage:
             "case": content.text(case.name),
             "identity": content.pairs(identity) if identity else "",
             "flags": content.sentences(statistics.get("flags") or (), "flags"),
-            "warnings": content.sentences(statistics.get("warnings") or (), "warning") or "<p>None.</p>",
+            "warnings": content.sentences(content.warnings_of(statistics), "warning") or "<p>None.</p>",
             "labels": content.label_rows(scene.said["labels"]),
             "measurements": content.measurements_table(statistics),
             "regions": content.regions_table(statistics),

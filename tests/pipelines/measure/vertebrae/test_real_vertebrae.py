@@ -1,5 +1,6 @@
 """Real vertebrae: counted as they are, of plausible height, intact ones without a grade, fractured ones with theirs."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -8,7 +9,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from radseg.pipelines.measure.vertebrae import deformities, measured_bodies, split_vertebrae
+from radseg.pipelines.measure.vertebrae import deformities, measured_bodies, plausible_deformities, split_vertebrae
 from radseg.transforms.vertebrae import FractureVertebra
 from radseg.transforms.vertebrae.compression import KINDS, Kind
 from radseg.transforms.vertebrae.endplates import EDGE
@@ -54,6 +55,18 @@ def test_real_vertebrae_are_parted_where_their_joints_touch(real_data: Path) -> 
     for place, value in enumerate(range(20, 25), start=1):
         one, truth = found.numbers == 100 + place, numbers == value
         assert 2 * (one & truth).sum() / (one.sum() + truth.sum()) > 0.93
+
+
+@pytest.mark.parametrize(("spine", "whole"), [(chest, 15), (lumbar, 5)])
+def test_no_whole_real_vertebra_is_called_implausible(
+    spine: Callable[[Path], tuple[np.ndarray, np.ndarray]], whole: int, real_data: Path
+) -> None:
+    numbers, affine = spine(real_data)
+    found = split_vertebrae((numbers > 0).astype(np.uint8), affine)
+    bodies = measured_bodies(found.numbers, affine, found.count)
+    graded, doubts = plausible_deformities(bodies, [False] * found.count)
+    assert doubts == [None] * found.count
+    assert sum(one is not None for one in graded) == whole
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -92,6 +92,43 @@ def test_measurements_have_unit_spread_and_reason() -> None:
     assert measurements_table({}) == "<p>Nothing was measured.</p>"
 
 
+def warnings_on(page: Path) -> str:
+    """What stands below the heading Warnings."""
+    part = re.search(r"<h2>Warnings</h2>\n(.*?)</section>", page.read_text(), re.DOTALL)
+    assert part is not None
+    return part[1].strip()
+
+
+def test_the_list_of_warnings_holds_those_of_single_measurements_and_regions_too(tmp_path: Path) -> None:
+    volume, mask = factory.balls()
+    ratio = {"name": "cardiothoracic ratio", "value": None, "unit": "1", "warning": "0.25 is too small for a heart"}
+    regions = [
+        {"label": "lung", "voxels": 900, "mean_entropy": 0.1, "centre_ras_mm": [0.0, 0.0, 0.0], "doubtful": doubtful}
+        for doubtful in (False, True)
+    ]
+    statistics = {"warnings": ["cut off at the top"], "measurements": [ratio], "regions": regions}
+    said = warnings_on(factory.write_page(tmp_path, volume, mask, LABELS, statistics=statistics))
+    assert "<li>cut off at the top</li>" in said
+    assert "<li>cardiothoracic ratio: 0.25 is too small for a heart</li>" in said
+    assert "<li>1 of 2 regions is doubtful, see how sure each is</li>" in said
+    assert "None." not in said
+
+
+def test_a_warning_of_the_case_is_not_said_again_for_its_measurements(tmp_path: Path) -> None:
+    volume, mask = factory.balls()
+    rows = [{"name": "height", "of": "vertebra 1", "value": None, "unit": "mm", "warning": "the edge cuts it off"}]
+    statistics = {"warnings": ["vertebra 1 isn't measured: the edge cuts it off"], "measurements": rows}
+    said = warnings_on(factory.write_page(tmp_path, volume, mask, LABELS, statistics=statistics))
+    assert said.count("the edge cuts it off") == 1
+
+
+def test_a_page_that_warns_of_nothing_says_none(tmp_path: Path) -> None:
+    volume, mask = factory.balls()
+    statistics = {"measurements": [{"name": "left over right", "value": 0.9, "unit": "1"}], "warnings": []}
+    page_file = factory.write_page(tmp_path, volume, mask, LABELS, statistics=statistics)
+    assert warnings_on(page_file) == "<p>None.</p>"
+
+
 def cells_of(table: str) -> list[str]:
     return [re.sub("<.*?>", "", cell) for cell in re.findall(r"<t[dh] .*?</t[dh]>|<td>.*?</td>", table)]
 
