@@ -15,6 +15,7 @@ import torch
 from monai.bundle import ConfigParser
 
 import radseg.bundles
+from radseg.pipelines.experiments.plan import read_plan
 
 NAMES = radseg.bundles.names()
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -49,7 +50,7 @@ def _radseg(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("bundle", ["spine", "pelvis_xray"])  # a schedule; fewer validation images than processes
+@pytest.mark.parametrize("bundle", ["spine", "lung_xray", "pelvis_xray"])  # the last: one image to validate with
 def test_monai_s_command_trains_in_two_processes_that_write_once(
     bundle: str, small_options: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
@@ -76,6 +77,25 @@ def test_monai_s_command_trains_in_two_processes_that_write_once(
     history = json.loads((run / "history.json").read_text())
     assert any(name.startswith("val_") for name in history["epochs"][0])
     assert ended.stderr.count("epoch 1/1") == 1
+
+
+@pytest.mark.long
+def test_an_adversarial_training_runs_in_two_processes(
+    small_options: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    variant = {**read_plan("spine", "compare").variants["SpineGAN"], "network_def#features": [4, 8, 16]}
+    (tmp_path / "variant.json").write_text(json.dumps(variant))
+    small = small_options("spine")
+    at = small.index("--network_def#features")
+    ended = _radseg(
+        tmp_path, "train", "spine", "-o", str(tmp_path / "run"), "--device", "cpu", "--max_epochs", "1",
+        "--trust-config", "--args_file", str(tmp_path / "variant.json"), *small[:at], *small[at + 2 :],
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("done after 1 epoch") == 1
+    epoch = json.loads((tmp_path / "run" / "history.json").read_text())["epochs"][0]
+    assert 0 < epoch["discriminator_loss"] < 10
+    assert {"model.pt", "last.pt"} <= {path.name for path in (tmp_path / "run").iterdir()}
 
 
 @pytest.mark.long

@@ -10,6 +10,7 @@ import pytest
 
 from radseg.pipelines.errors import ConfigError, WeightsError
 from radseg.pipelines.evaluate import evaluate
+from radseg.pipelines.experiments.plan import read_plan
 from radseg.pipelines.segment import segment
 
 SPINE = Path(__file__).parents[2] / "sample_data" / "spine"
@@ -41,6 +42,34 @@ def test_a_form_of_spine_trains_evaluates_and_segments(
     mask = nib.load(tmp_path / "masks" / "spine06" / "mask.nii.gz")
     assert mask.shape == nib.load(SPINE / "imagesTr" / "spine06.nii.gz").shape
     assert np.asarray(mask.dataobj).max() <= len(labels)
+
+
+NARROW = {
+    "U-Net": [4, 4, 8, 8, 16, 4],
+    "U-Net++": [4, 4, 8, 8, 16, 4],
+    "SegNet": [4, 4, 8, 8, 8],
+    "FCN-8s": [4, 4, 8, 8, 8, 16],
+    "DeepLabv3+": 4,
+    "SpineGAN": [4, 8, 16],
+}
+
+
+@pytest.mark.parametrize("opponent", NARROW)
+def test_each_opponent_of_spine_trains_on_volumes_in_bfloat16_and_segments(
+    opponent: str, short_training: Callable[..., Any], tmp_path: Path
+) -> None:
+    plan = read_plan("spine", "compare")
+    assert set(NARROW) == set(plan.variants) - {plan.baseline}
+    override = {**plan.variants[opponent], "network_def#features": NARROW[opponent]}
+    run = short_training("spine", tmp_path / "run", max_epochs=1, amp=True, trust_config=True, **override)
+    assert run.training.epochs == 1
+    assert all(np.isfinite(run.history["losses"]))
+    of_network = {key: value for key, value in override.items() if key.startswith("network_def")}
+    batch = segment(
+        "spine", SPINE / "imagesTr" / "spine06.nii.gz", tmp_path / "masks", weights=str(run.training.weights),
+        spacing_mm=[3.0, 3.0, 3.0], roi_size=[32, 32, 32], progress=False, **of_network,
+    )  # fmt: skip
+    assert batch.ok
 
 
 XRAY_NETWORKS = [
