@@ -27,6 +27,7 @@ from radseg.pipelines.io.store.url import absolute
 # config file -> (what MONAI calls such a workflow, the id that runs it)
 CONFIGS = {"train": ("train", "training"), "evaluate": ("infer", "evaluating"), "inference": ("infer", "inferring")}
 _NO_TARGET = re.compile(r"Cannot locate class or function path: '([^']+)'")
+_CHOICE = re.compile(r"one of ([\w-]+(?:, [\w-]+)*), got '([^']+)'")
 # keys that say where and how to run, not what to make of an image
 RUN_KEYS = ("dataset_dir", "datalist", "output_dir", "weights", "lung_mask", "lobes", "device", "series", "overwrite",
             "workers", "temperature", "progress", "num_workers", "resume", "bundle_root", "storage", "output_type",
@@ -195,7 +196,7 @@ def run_workflow(workflow: ConfigWorkflow) -> Any:
             cause = radseg_cause(error)
             if cause is None and _is_about_the_config(error):
                 raise ConfigError(
-                    _unknown_target(error) or f"{one_line(error)}; check the overrides and the config"
+                    _unknown_target(error) or f"{_with_nearest(one_line(error))}; check the overrides and the config"
                 ) from error
             if cause is None or cause is error:
                 raise
@@ -225,6 +226,13 @@ def _unknown_target(error: BaseException) -> str | None:
         near = []
     hint = f"did you mean {package or 'radseg.networks'}.{near[0]}?" if near else "give its full path"
     return f"_target_ {found[1]!r} is not known; {hint}"
+
+
+def _with_nearest(refusal: str) -> str:
+    """A component's refusal of a name, with the nearest of those that it lists; any other as it is."""
+    found = _CHOICE.search(refusal)
+    near = difflib.get_close_matches(found[2].lower(), found[1].split(", "), n=1, cutoff=0.5) if found else []
+    return f"{refusal.rstrip('.')}: did you mean {near[0]!r}?" if near else refusal
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
@@ -18,6 +19,7 @@ from radseg.pipelines.io.store.url import place, shown
 __all__ = ["Case", "Discovery", "InputKind", "Refusal", "digest", "discover"]
 
 _CHUNK = 1 << 20
+_ENDS = 5  # of file names, told at most
 
 
 def discover(
@@ -64,7 +66,9 @@ def discover(
     )
     roots = [one for one in given if isinstance(one, Path)]
     discovery = Discovery()
-    found = find_images(roots, search, discovery.has_come_to)  # says at once if one isn't there
+    found = find_images(
+        roots, search, discovery.has_come_to, discovery.has_passed_over
+    )  # says at once if one isn't there
     anchors = [root.absolute() for root in roots]
     lone_folder = len(given) == 1 and roots == given and roots[0].is_dir()
     archives = [one for one in given if isinstance(one, str) and is_dicomweb(one)]
@@ -89,11 +93,13 @@ class Discovery(Iterator[Case | Refusal]):
 
     Attributes:
         share: how much of the search, 0 to 1, lies behind the latest; only of local inputs known before its end.
+        passed_over: how many files in local folders were no images, by the ends of their names.
     """
 
     def __init__(self) -> None:
         self.cases: Iterator[Case | Refusal] = iter(())
         self.share = 0.0
+        self.passed_over: Counter[str] = Counter()
 
     def __next__(self) -> Case | Refusal:
         try:
@@ -105,6 +111,18 @@ class Discovery(Iterator[Case | Refusal]):
     def has_come_to(self, share: float) -> None:
         """The search has this share behind it."""
         self.share = share
+
+    def has_passed_over(self, file: Path) -> None:
+        """The search has met a file that is no image of the kinds looked for."""
+        self.passed_over[file.suffix.lower() or "no ending"] += 1
+
+    @property
+    def note(self) -> str:
+        """What is to be said of files that were passed over; "" where there were none."""
+        count = self.passed_over.total()
+        ends = ", ".join(sorted(self.passed_over)[:_ENDS]) + (", …" if len(self.passed_over) > _ENDS else "")
+        files = "files in the folders are no images" if count > 1 else "file in the folders is no image"
+        return f"{count} {files} that can be taken here: passed over ({ends})" if count else ""
 
 
 def digest(case: Case) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from rich.progress import Progress
 
-from radseg.pipelines.console import bars_shown, console, tracked
+from radseg.pipelines.console import bars_shown, console
 from radseg.pipelines.datalist import SPLITS, read_splits
 from radseg.pipelines.errors import InputError, one_line
 from radseg.pipelines.io import load_pair
 from radseg.pipelines.io.store.local_copy import with_urls
 from radseg.pipelines.io.store.url import child
+from radseg.pipelines.progress_lines import told
 from radseg.pipelines.weights import sha256_of
 from radseg.sample_data.make import CASE_NAMES, make
 
@@ -63,7 +64,7 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
     Args:
         dataset_dir: folder that the datalist's paths start from.
         datalist: JSON file; `dataset_dir/datalist.json` when not given.
-        progress: show a bar.
+        progress: show a bar; where there is no terminal, a line once it takes more than two seconds.
 
     Raises:
         InputError: the datalist can't be read or names a file that isn't there.
@@ -81,7 +82,7 @@ def check(dataset_dir: str | Path, datalist: str | Path | None = None, *, progre
     patients: dict[str, set[str]] = defaultdict(set)
     folds: dict[str, set[int]] = defaultdict(set)
     found: list[tuple[str, set[int]]] = []
-    for split, item in tracked(everything, "checking", progress):
+    for split, item in told(everything, "checking", progress):
         if "patient" in item:
             patients[str(item["patient"])].add(split)
             if "fold" in item and split != "test":

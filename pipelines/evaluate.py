@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from radseg.pipelines.bundle_loader import load_workflow, run_workflow
+from radseg.pipelines.bundle_loader import find_bundle, load_workflow, run_workflow
 from radseg.pipelines.confidence import Calibration
 from radseg.pipelines.console import tracked
 from radseg.pipelines.datalist import check_labels
@@ -22,6 +22,7 @@ from radseg.pipelines.engine import Effort, Predictor
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import Volume, load_mask, mask_on_image
 from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.item_files import refuse_unreadable
 from radseg.pipelines.measure.volumes import LabelVolumes
 from radseg.pipelines.metrics import label_metrics, mean_metrics, overlap_counts, pooled
 from radseg.pipelines.provenance import Provenance
@@ -29,6 +30,7 @@ from radseg.pipelines.report.plots.bland_altman import Sizes, bland_altman
 from radseg.pipelines.report.plots.look import Form
 from radseg.pipelines.report.plots.sizes import pairs_of
 from radseg.pipelines.report.results import AMOUNTS
+from radseg.pipelines.trained_with import warn_of_other_settings
 
 _logger = logging.getLogger("radseg.evaluate")
 
@@ -40,7 +42,7 @@ CONVENTION = (
 )
 
 
-def evaluate(bundle: str | Path, *, trust_config: bool = False, **overrides: Any) -> dict[str, Any]:
+def evaluate(bundle: str | Path, *, trust_config: bool = False, **overrides: Any) -> "Scores":
     """Scores a bundle on one split of a datalist as its evaluate.json says.
 
     Args:
@@ -52,13 +54,27 @@ def evaluate(bundle: str | Path, *, trust_config: bool = False, **overrides: Any
     split that is scored then has its calibration error before and after it.
 
     Returns:
-        What is also written to `metrics.json`.
+        What is also written to `metrics.json`, and where.
 
     Raises:
         RadsegError: the config, the weights or the data can't be used.
     """
-    result: dict[str, Any] = run_workflow(load_workflow(bundle, "evaluate", overrides, trust_config))
+    workflow = load_workflow(bundle, "evaluate", overrides, trust_config)
+    warn_of_other_settings(workflow, find_bundle(bundle, trust_config))
+    result: Scores = run_workflow(workflow)
     return result
+
+
+class Scores(dict[str, Any]):
+    """What `metrics.json` holds.
+
+    Attributes:
+        place: the folder that it was written to, or its URL.
+    """
+
+    def __init__(self, content: Mapping[str, Any], place: str) -> None:
+        super().__init__(content)
+        self.place = place
 
 
 class Evaluator:
@@ -129,14 +145,17 @@ class Evaluator:
         if self.calibrate_on is not None and predictor.restore is not None and predictor.restore.temperature != 1:
             raise ConfigError("calibrating fits a temperature itself: leave out either --calibrate or --temperature")
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Scores:
         """Evaluates all items and returns what it wrote to `metrics.json`.
+
+        The headers of all files are looked at first, so that one which can't be read doesn't stop it at the end.
 
         Raises:
             InputError: an image or label can't be used, or a store can't be reached.
             ConfigError: the output folder can't be written.
         """
         self.destination.check_writable()
+        refuse_unreadable([*(self.calibrate_on or ()), *self.items])
         fitted = self._fit()
         named = list(zip(self.items, case_names([item["image"] for item in self.items]), strict=True))
         rows = [row for item, case in tracked(named, "evaluating", self.progress) for row in self._rows(item, case)]
@@ -169,7 +188,7 @@ class Evaluator:
         }
         self._write(result, sizes if self.plots else [], fitted)
         _logger.info("%d cases evaluated: %s", len(self.items), f"{self.destination}/metrics.json")
-        return result
+        return Scores(result, str(self.destination))
 
     def _fit(self) -> dict[str, Any] | None:
         """Fits a temperature if there are cases for it: what `temperature.json` holds."""

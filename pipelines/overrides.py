@@ -2,11 +2,14 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.io.store.settings import refuse_secret
+
+_NUMBER = re.compile(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?")  # of those that JSON doesn't take
 
 
 def parse(tokens: list[str] | None) -> tuple[list[str], dict[str, Any]]:
@@ -57,6 +60,21 @@ def with_paths(rest: list[str] | None, **paths: str | None) -> dict[str, Any]:
     return {**given(**paths), **overrides}
 
 
+def told_apart(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Which overrides differ, each with both its values; "" where none does.
+
+    Args:
+        before: config ids and values of an earlier run.
+        now: those of this one.
+    """
+
+    def said(overrides: Mapping[str, Any], key: str) -> str:
+        return json.dumps(overrides[key]) if key in overrides else "the bundle's own"
+
+    differ = [key for key in dict.fromkeys([*before, *now]) if said(before, key) != said(now, key)]
+    return "; ".join(f"--{key} was {said(before, key)}, is {said(now, key)}" for key in differ)
+
+
 def given(**options: Any) -> dict[str, Any]:
     """The options that were given."""
     return {key: value for key, value in options.items() if value is not None}
@@ -97,8 +115,8 @@ def _arguments(file: Path) -> dict[str, Any]:
 
 
 def _value(text: str) -> Any:
-    """A config value as JSON; Python's True, False and None too; anything else is text."""
+    """A config value as JSON; Python's True, False, None, .5 and 5. too; anything else is text."""
     try:
         return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
     except json.JSONDecodeError:
-        return text
+        return float(text) if _NUMBER.fullmatch(text) else text

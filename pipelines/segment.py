@@ -6,10 +6,11 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-from radseg.pipelines.bundle_loader import load_workflow, run_workflow
+from radseg.pipelines.bundle_loader import find_bundle, load_workflow, run_workflow
 from radseg.pipelines.dicom_out.send import is_archive
 from radseg.pipelines.io.store.url import absolute
 from radseg.pipelines.segmenter import Batch
+from radseg.pipelines.trained_with import warn_of_other_settings
 
 __all__ = ["Batch", "segment"]
 
@@ -57,4 +58,6 @@ def workflow_of(
         overrides = {"send_to": str(output_dir), **overrides}
         output_dir = Path("runs") / Path(bundle).name / "masks"
     given = {"dataset_dir": [absolute(path) for path in paths], "output_dir": output_dir, **overrides}
-    return load_workflow(bundle, "inference", given, trust_config)
+    workflow = load_workflow(bundle, "inference", given, trust_config)
+    warn_of_other_settings(workflow, find_bundle(bundle, trust_config))
+    return workflow

@@ -169,6 +169,8 @@ class Segmenter:
                     table.print(f"failed {work.case.name}: {work.outcome}")
         if lost:
             raise lost[0]
+        if note := getattr(self.cases, "note", ""):
+            batch.notes.append(note)
         return batch
 
     def _in_threads(self, worker: CaseWorker, works: Iterator[Work]) -> Iterator[Work]:

@@ -14,9 +14,10 @@ from monai.bundle import ConfigWorkflow
 from monai.bundle.utils import merge_kv
 
 from radseg.bundles import configs
-from radseg.pipelines.bundle_loader import find_bundle, load_workflow, read_json, run_workflow
+from radseg.pipelines.bundle_loader import RUN_KEYS, find_bundle, load_workflow, read_json, run_workflow, top_key
 from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.trained_with import settings_of
 from radseg.pipelines.training.checkpoint import Checkpoint
 from radseg.pipelines.training.distributed import from_first, gathered, launched, one_voice, rank, world_size
 from radseg.pipelines.training.epoch_dataset import EpochDataset
@@ -24,8 +25,9 @@ from radseg.pipelines.training.stop_request import StopRequest
 
 _logger = logging.getLogger("radseg.training")
 _COUNTS = ("max_epochs", "batch_size", "accumulate", "repeats", "samples_per_case", "val_interval")
-# a config is text: this is how the caller's function reaches the training that the config starts
+# a config is text: this is how the caller's function and settings reach the training that the config starts
 _ON_EPOCH: ContextVar[Callable[[dict[str, float]], None] | None] = ContextVar("on_epoch", default=None)
+_SETTINGS: ContextVar[tuple[Mapping[str, Any], Mapping[str, Any]] | None] = ContextVar("settings", default=None)
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,16 @@ def train(
             raised.append(error)
             raise
 
-    token = _ON_EPOCH.set(call)
+    token, settings = _ON_EPOCH.set(call), _SETTINGS.set(None)
     try:
         with one_voice():
             workflow = load_workflow(bundle, "train", overrides, trust_config)
             if launched():
                 _share_out(workflow, configs(find_bundle(bundle, trust_config)) / "multi_gpu_train.json")
             _refuse_none(workflow)
+            told = {key: value for key, value in overrides.items() if top_key(key) not in (*RUN_KEYS, "max_epochs")}
+            plain = json.loads(json.dumps(told, default=str))
+            _SETTINGS.set((settings_of(workflow, find_bundle(bundle, trust_config)), plain))
             result: Training = run_workflow(workflow)
             if isinstance(result, Training):
                 result = replace(result, absent_labels=_absent_labels(workflow))
@@ -93,6 +98,7 @@ def train(
         raise
     finally:
         _ON_EPOCH.reset(token)
+        _SETTINGS.reset(settings)
     return result
 
 
@@ -211,6 +217,7 @@ def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False)
     """
     checkpoint = next(handler for handler in handlers if isinstance(handler, Checkpoint))
     checkpoint.on_epoch = _ON_EPOCH.get()
+    checkpoint.settings, checkpoint.overrides = _SETTINGS.get() or (None, None)
     with StopRequest() as checkpoint.stop:
         if not resume or checkpoint.restore(trainer):
             trainer.run()

@@ -161,4 +161,19 @@ def _missing(weights: Path | str | None, bundle_root: Path) -> str:
             f"bundle {name} has no trained weights yet: train with `radseg train {name}`, "
             f"then pass --weights runs/{name}/model.pt"
         )
+    if Path(weights).is_dir():
+        return f"{weights}: is a folder, not a weights file; {_inside(Path(weights))}"
     return f"{weights}: no such weights file; `radseg train {name}` writes one to runs/{name}/model.pt"
+
+
+def _inside(folder: Path) -> str:
+    """What to give instead of a folder, by what it holds."""
+    if (folder / "model.pt").is_file():
+        return f"give {folder / 'model.pt'}"
+    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        numbers = sorted(int(file.parent.name[5:]) for file in place.glob("fold_[0-9]*/model.pt"))
+        if numbers:
+            listed = ",".join(map(str, numbers))
+            one = place / f"fold_{numbers[0]}" / "model.pt"
+            return f"average its networks by --weights {place} --folds {listed}, or give one of them, such as {one}"
+    return "give the model.pt that a training wrote"

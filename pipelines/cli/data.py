@@ -78,7 +78,10 @@ def data_import(
     labels: Annotated[str | None, typer.Option(help="pxr150, folder-of-pairs: the masks' folder in DIR.")] = None,
     label_suffix: Annotated[str | None, typer.Option(help="folder-of-pairs: a mask's ending, such as _mask.")] = None,
     patient_pattern: Annotated[
-        str | None, typer.Option(help="folder-of-pairs: regular expression whose first group is the patient.")
+        str | None,
+        typer.Option(
+            help="folder-of-pairs: regular expression; its group (…), or all that it matches, is the patient."
+        ),
     ] = None,
     patients: Annotated[
         Path | None, typer.Option(help="folder-of-pairs: CSV of image,patient, or CSV:COLUMN:COLUMN.")
@@ -127,6 +130,7 @@ def data_merge(
     train_only: Annotated[
         list[Path] | None, typer.Option(help="A dataset that is in training in every fold; may be repeated.")
     ] = None,
+    mixed: Annotated[bool, typer.Option("--mixed", help="Although labels or kinds of image differ.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier merge.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -137,7 +141,7 @@ def data_merge(
     """
     from radseg.pipelines.merge_datasets import merge_datasets
 
-    merged = merge_datasets(datasets, output, train_only=train_only or (), overwrite=overwrite)
+    merged = merge_datasets(datasets, output, train_only=train_only or (), mixed=mixed, overwrite=overwrite)
     if not quiet:
         counts = ", ".join(f"{count} {split}" for split, count in merged.images.items())
         print(f"{merged.datalist}: {counts}; {merged.always_train} in training in every fold")
@@ -173,4 +177,30 @@ def data_drr(
         print(f"simulated X-rays in {made.folder}: {counts}; the masks cover {made.mask}")
         if 0 in made.items.values():
             print("note: fewer than three patients can't be split, all of them train; validation needs others")
+    return 0
+
+
+@data.command("ct")
+@verb
+def data_ct(
+    source: Annotated[str, typer.Argument(help="A folder with surfaces in left/, right/ and sacrum/.")],
+    output: Annotated[str, typer.Option("--output", "-o", help="New folder or URL.")],
+    count: Annotated[int, typer.Option(min=1, help="CTs per pelvis.")] = 1,
+    spacing: Annotated[float, typer.Option(help="Of the voxels, mm.")] = 1.2,
+    seed: Annotated[int, typer.Option(min=0, help="Of build, tissue, densities and noise.")] = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> int:
+    """Simulate CTs of pelvises with numbered vertebrae from surfaces of bones, to train spine with.
+
+    Example: `radseg data ct surfaces -o simulated --spacing 1.5`
+    """
+    from radseg.pipelines.pelvis_cts import make_pelvis_cts
+
+    made = make_pelvis_cts(source, output, count=count, seed=seed, spacing_mm=spacing, progress=not quiet)
+    if not quiet:
+        counts = ", ".join(f"{count} {split}" for split, count in made.items.items())
+        print(
+            f"simulated CTs in {made.folder}: {counts}; the masks number L3 to L5, hip bones and sacrum are background"
+        )
     return 0

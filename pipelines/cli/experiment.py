@@ -146,13 +146,14 @@ def search(
     verbose: Verbose = False,
     trust_config: TrustConfig = False,
 ) -> int:
-    """Search the settings that a bundle's experiments.json names, by its validation metric; needs radseg[search].
+    """Search the settings that a bundle's experiments.json names, by the metric it names; needs radseg[search].
 
     A trial is pruned, stopped early, when its best epoch so far is worse than the median of the finished trials at that
     epoch. Run again, the search goes on where it was; with more --trials it adds to them.
 
     Example: `radseg experiment search spine --dataset_dir DATA --trials 30 --output OUT --max_epochs 40`
     """
+    from radseg.pipelines.experiments.cells import counted
     from radseg.pipelines.experiments.search import search as run
 
     overrides = with_paths(rest, dataset_dir=dataset_dir)
@@ -162,7 +163,8 @@ def search(
         trust_config=trust_config, **{**options, **overrides},
     )  # fmt: skip
     if not quiet and found.best is not None:
-        print(f"best of {len(found.trials)} trials: {found.metric} {found.best.value:.4f}\n{found.command}")
+        ended = counted(len(found.trials), "trial")
+        print(f"best of {ended}: {found.metric} {found.best.value:.4f}\n{found.command}")
     return 1 if any(trial.status == "failed" for trial in found.trials) else 0
 
 
@@ -177,7 +179,7 @@ def _conduct(
 ) -> int:
     """Runs one of the three and tells how it ended."""
     from radseg.pipelines.experiments import verbs
-    from radseg.pipelines.experiments.scores import over_folds
+    from radseg.pipelines.experiments.summary import summary
 
     overrides = with_paths(rest)
     chosen = verbs.Options(
@@ -188,11 +190,5 @@ def _conduct(
     for run in results.failed:
         say(f"failed: {run.folder}: {run.error}")
     if not quiet:
-        for variant in results.variants:
-            for label in results.labels:
-                dice = over_folds(variant, label, "dice")
-                if dice.mean is not None:
-                    spread = "" if dice.sd is None else f" ± {dice.sd:.4f}"
-                    print(f"{variant.name}: {label} Dice {dice.mean:.4f}{spread}, folds done: {dice.count}")
-        print(results.dataset.said)
+        print(*summary(results), sep="\n")
     return 1 if results.failed else 0

@@ -7,6 +7,7 @@ import typer
 
 from radseg.pipelines.cli.options import Bundle, Device, Overwrite, Quiet, TrustConfig, Verbose, Weights
 from radseg.pipelines.cli.verb import say, verb
+from radseg.pipelines.io.store.missing import refuse_missing
 from radseg.pipelines.overrides import given, parse
 
 
@@ -43,9 +44,10 @@ def explain(
 
     Example: `radseg explain lung_ct CT.nii.gz -o why --truth LESIONS.nii.gz --sanity`
     """
+    paths, overrides = parse(inputs)
+    refuse_missing(*paths, truth)
     from radseg.pipelines.explain import explain as run
 
-    paths, overrides = parse(inputs)
     options = {"device": device, "overwrite": overwrite, "progress": not quiet, **given(weights=weights)}
     result = run(
         bundle, paths, output, method=method, layer=layer, label=label, truth=truth, target=target, sanity=sanity,

@@ -7,6 +7,7 @@ import typer
 
 from radseg.pipelines.cli.options import Quiet, Verbose
 from radseg.pipelines.cli.verb import say, verb
+from radseg.pipelines.io.store.missing import refuse_missing
 
 
 class Kind(StrEnum):
@@ -52,6 +53,7 @@ def measure(
 
     Example: `radseg measure segmentation.dcm CT_FOLDER --as lung_ct`
     """
+    refuse_missing(mask, image, lobes, lung_mask)
     from radseg.pipelines.measure.table import as_lines
     from radseg.pipelines.measure_masks import measure as run
 

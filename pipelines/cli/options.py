@@ -24,6 +24,12 @@ Folds = Annotated[str | None, typer.Option(help="Such as 0,1,2: average the netw
 Temperature = Annotated[
     str | None, typer.Option(help="Number, or temperature.json of evaluate --calibrate: how sure, not which label.")
 ]
+Threshold = Annotated[
+    float | None, typer.Option(help="All but spine: probability from which a pixel is labelled; 0.5 otherwise.")
+]
+Fold = Annotated[
+    int | None, typer.Option(help='Validate on the datalist\'s items with this "fold"; train on all others.')
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show warnings, logs and tracebacks.")]

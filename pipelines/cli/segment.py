@@ -16,12 +16,14 @@ from radseg.pipelines.cli.options import (
     Runtime,
     SendTo,
     Temperature,
+    Threshold,
     TrustConfig,
     Tta,
     Verbose,
     Weights,
 )
 from radseg.pipelines.cli.verb import say, verb
+from radseg.pipelines.io.store.missing import refuse_missing
 from radseg.pipelines.overrides import given, number_or_path, numbers, parse
 
 
@@ -39,6 +41,7 @@ def segment(
     tta: Tta = None,
     folds: Folds = None,
     temperature: Temperature = None,
+    threshold: Threshold = None,
     device: Device = "auto",
     output_type: Annotated[
         str | None, typer.Option(help="nifti (always), dicom_seg, dicom_rtstruct, dicom_sr; several with commas.")
@@ -78,6 +81,8 @@ def segment(
 
     Example: `radseg segment lung_ct dicomweb+https://pacs/dicom-web/studies/UID -o masks --output-type dicom_seg`
     """
+    paths, overrides = parse(inputs)
+    refuse_missing(*paths)
     if ray is None:
         from radseg.pipelines.segment import segment as run
     else:
@@ -85,10 +90,9 @@ def segment(
 
         run = partial(segment_on_ray, address=ray)
 
-    paths, overrides = parse(inputs)
     engine: dict[str, Any] = {"precision": precision, "runtime": runtime, "tta": tta}
     engine["folds"] = numbers("--folds", folds)
-    engine |= {"temperature": number_or_path(temperature)}
+    engine |= {"temperature": number_or_path(temperature), "threshold": threshold}
     dicom: dict[str, Any] = {"output_type": output_type, "seg_type": seg_type, "send_to": send_to}
     if deidentify or deidentify_key:
         dicom["deidentify"] = deidentify_key or True

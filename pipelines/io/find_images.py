@@ -36,7 +36,10 @@ _Found = Refusal | Case | tuple[Path, str] | Series
 
 
 def find_images(
-    roots: Sequence[Path], search: Search, on_progress: Callable[[float], None] | None = None
+    roots: Sequence[Path],
+    search: Search,
+    on_progress: Callable[[float], None] | None = None,
+    on_passed_over: Callable[[Path], None] | None = None,
 ) -> Iterator[Case | Refusal]:
     """Find cases, whose names may still collide, in the order in which the first file of each is met.
 
@@ -51,6 +54,7 @@ def find_images(
         roots: files, folders and zips.
         search: what is looked for.
         on_progress: called before each case or refusal with the share of the search, 0 to 1, that lies behind.
+        on_passed_over: called with each file in a folder that is no image of the kinds looked for.
 
     Raises:
         InputError: at once, when an input doesn't exist or can't be reached.
@@ -62,17 +66,23 @@ def find_images(
             if error.errno in (errno.EACCES, errno.EPERM):
                 raise InputError(f"{root}: can't be read ({error.strerror}); check its permissions") from error
             raise InputError(f"{root}: no such file or folder; check the path") from error
-    return _Finder(search, on_progress).run(roots)
+    return _Finder(search, on_progress, on_passed_over).run(roots)
 
 
 class _Finder:
     """One search on its way: what was met waits here until it can be handed on."""
 
     def __init__(
-        self, search: Search, on_progress: Callable[[float], None] | None = None, *, in_zip: bool = False
+        self,
+        search: Search,
+        on_progress: Callable[[float], None] | None = None,
+        on_passed_over: Callable[[Path], None] | None = None,
+        *,
+        in_zip: bool = False,
     ) -> None:
         self.search = search
         self.on_progress = on_progress
+        self.on_passed_over = on_passed_over
         self.in_zip = in_zip
         self.waiting = InTurn[_Found]()
         self.late: set[str] = set()
@@ -135,6 +145,10 @@ class _Finder:
             self.waiting.add(Refusal(late[series].path.parent, _LATE, late[series].series_uid))
         self.late |= late.keys()
         lost = [path for path in others if _shape(path) in dicom]
+        if self.on_passed_over is not None:
+            for path in others:
+                if _shape(path) not in dicom and path.name.lower() != "dicomdir":
+                    self.on_passed_over(path)
         if lost:
             many = f"{len(lost)} files named like the DICOM files beside them: " if len(lost) > 1 else ""
             self.waiting.add(Refusal(_common_source(lost), many + _UNREADABLE))

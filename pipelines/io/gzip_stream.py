@@ -1,12 +1,13 @@
 """Gzip files through Intel's ISA-L (package isal): the format of the standard library's gzip, several times faster."""
 
+import os
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from isal import igzip_lib
 from isal.igzip import IGzipFile
 
-__all__ = ["DeflateError", "gzip_reader", "gzip_writer", "is_gzip"]
+__all__ = ["DeflateError", "gzip_reader", "gzip_writer", "is_gzip", "unpacked_length"]
 
 DeflateError: type[Exception] = igzip_lib.error  # type: ignore[assignment]
 """Packed data that can't be unpacked."""
@@ -23,6 +24,17 @@ def is_gzip(path: Path) -> bool:
     """
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
+
+
+def unpacked_length(path: Path) -> int:
+    """The length modulo 2³² that a gzip file, or the last of several in one, says its content has (RFC 1952, ISIZE).
+
+    Raises:
+        OSError: it can't be read, or is shorter than that number.
+    """
+    with path.open("rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(4), "little")
 
 
 def gzip_reader(path: Path) -> BinaryIO:

@@ -1,6 +1,8 @@
 """NRRD and MetaImage files (.nrrd, .nhdr, .mha, .mhd), read by ITK."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +50,8 @@ def read_itk(path: Path, *, units: str = "HU") -> Volume:
     Raises:
         InputError: damaged, more than three axes, colour or vector voxels, or a grid that can't be placed.
     """
-    image_files(path)
-    try:
-        with warnings.catch_warnings():
-            # ITK's modules warn while they are loaded, and crash the process where a warning is an error.
-            warnings.simplefilter("ignore")
-            voxels_kji, affine_lps = _read(path)
-    except InputError:
-        raise
-    except Exception as error:  # ITK raises RuntimeError with a many-line text, and others from its wrapping
-        raise InputError(f"{path}: damaged or cut-off image ({_itk_reason(error)}); save or copy it again") from error
+    with _told(path):
+        voxels_kji, affine_lps = _read(path, _axes(path))
     affine_ras = LPS_TO_RAS @ affine_lps
     trouble = affine_trouble(affine_ras)
     if trouble:
@@ -65,8 +59,33 @@ def read_itk(path: Path, *, units: str = "HU") -> Volume:
     return Volume(voxels_kji.transpose(2, 1, 0), affine_ras, units)
 
 
-def _read(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Voxels (k, j, i) and affine to LPS."""
+def check_itk(path: Path) -> None:
+    """Look at the header alone.
+
+    Raises:
+        InputError: as `read_itk`, but for damage in the voxels and a grid that can't be placed.
+    """
+    with _told(path):
+        _axes(path)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What ITK raises, as an `InputError` that names the file; the voxels' file is there."""
+    image_files(path)
+    try:
+        with warnings.catch_warnings():
+            # ITK's modules warn while they are loaded, and crash the process where a warning is an error.
+            warnings.simplefilter("ignore")
+            yield
+    except InputError:
+        raise
+    except Exception as error:  # ITK raises RuntimeError with a many-line text, and others from its wrapping
+        raise InputError(f"{path}: damaged or cut-off image ({_itk_reason(error)}); save or copy it again") from error
+
+
+def _axes(path: Path) -> int:
+    """How many axes the header says the image has."""
     import itk
 
     reader = itk.ImageIOFactory.CreateImageIO(str(path), itk.CommonEnums.IOFileMode_ReadMode)
@@ -80,10 +99,17 @@ def _read(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]
         raise InputError(f"{path}: {dimensions}-D image of shape {shape}; save one 3-D volume of it")
     if components != 1:
         raise InputError(f"{path}: {components} values a voxel (RGB or vectors); give an image of one value a voxel")
-    axes = min(dimensions, 3)
+    axes = min(int(dimensions), 3)
     spacing = np.array([reader.GetSpacing(axis) for axis in range(axes)])
     if not np.isfinite(spacing).all() or (spacing <= 0).any():
         raise InputError(f"{path}: spacing {format_mm(spacing)} is not positive; correct the header")
+    return axes
+
+
+def _read(path: Path, axes: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Voxels (k, j, i) and affine to LPS."""
+    import itk
+
     image = itk.imread(str(path), itk.F)
     voxels = itk.array_from_image(image)
     affine_lps = np.eye(4)

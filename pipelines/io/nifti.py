@@ -1,7 +1,7 @@
 """NIfTI files: images and masks in, checked before use; masks out, on the grid and with the header of their source."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +12,7 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.io.gzip_stream import DeflateError, gzip_reader, gzip_writer, is_gzip
+from radseg.pipelines.io.gzip_stream import DeflateError, gzip_reader, gzip_writer, is_gzip, unpacked_length
 from radseg.pipelines.io.nifti_voxels import mapped_voxels, read_voxels
 from radseg.pipelines.io.volume import Volume, Voxels, affine_trouble, first_line, format_mm
 
@@ -36,26 +36,60 @@ def read_nifti(path: Path, *, units: str = "HU") -> Volume:
         InputError: damaged file, 4-D, RGB or complex voxels, or a header that can't place the voxels.
     """
     as_stored = units != "label"
-    try:
+    with _told(path):
         zipped = is_gzip(path)
         with gzip_reader(path) if zipped else path.open("rb") as file:
-            header = _header_class(file, path).from_fileobj(file)
-            file.seek(0)
-            pixdim = type(header).from_fileobj(file, check=False)["pixdim"]
-            shape = _three_axes(header, path)
-            claimed = int(np.prod(shape)) * header.get_data_dtype().itemsize
-            if claimed > path.stat().st_size * (_MOST_GZIP_RATIO if zipped else 1):
-                raise InputError(f"{path}: cut off: the header claims {claimed} bytes of voxels; copy it again")
-            affine, notes = _affine(header, pixdim, path)
+            header, shape, affine, notes = _header(file, path, zipped)
             mapped = mapped_voxels(path, header, shape) if as_stored and not zipped else None
             array: Voxels = read_voxels(file, header, shape, as_stored=as_stored) if mapped is None else mapped
             while zipped and file.read(1 << 20):  # to the end of the file, where gzip compares its checksum
                 pass
+    return Volume(array, affine, units, notes)
+
+
+def check_nifti(path: Path) -> None:
+    """Look at the header alone, and at whether the file is as long as that says.
+
+    A gzip file ends with its unpacked length. Where that isn't the header's the file is unpacked to be sure, since one
+    that was put together from several has the last one's there.
+
+    Raises:
+        InputError: as `read_nifti`, but for damage in the voxels of a file of the right length.
+    """
+    with _told(path):
+        zipped = is_gzip(path)
+        with gzip_reader(path) if zipped else path.open("rb") as file:
+            header, shape, _, _ = _header(file, path, zipped)
+            wanted = int(header["vox_offset"]) + int(np.prod(shape)) * header.get_data_dtype().itemsize
+            if zipped and unpacked_length(path) != wanted % (1 << 32):
+                while file.read(1 << 20):
+                    pass
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What a reader of files may raise, as an `InputError` that names the file."""
+    try:
+        yield
     except _UNREADABLE as error:
         raise InputError(
             f"{path}: damaged or cut-off NIfTI ({first_line(error)}); copy or download it again"
         ) from error
-    return Volume(array, affine, units, notes)
+
+
+def _header(
+    file: BinaryIO, path: Path, zipped: bool
+) -> tuple[Any, tuple[int, int, int], npt.NDArray[np.float64], tuple[str, ...]]:
+    """Header, shape, affine in RAS mm and notes of an open file."""
+    header = _header_class(file, path).from_fileobj(file)
+    file.seek(0)
+    pixdim = type(header).from_fileobj(file, check=False)["pixdim"]
+    shape = _three_axes(header, path)
+    claimed = int(np.prod(shape)) * header.get_data_dtype().itemsize
+    if claimed > path.stat().st_size * (_MOST_GZIP_RATIO if zipped else 1):
+        raise InputError(f"{path}: cut off: the header claims {claimed} bytes of voxels; copy it again")
+    affine, notes = _affine(header, pixdim, path)
+    return header, shape, affine, notes
 
 
 def write_mask(

@@ -1,6 +1,8 @@
 """PNG and JPEG pictures: radiographs and single slices as grey values in, masks in and out."""
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,16 @@ def read_mask_picture(path: Path) -> Volume:
     return _volume(labels.astype(np.float32), "label", (*pixels.notes, *notes))
 
 
+def check_picture(path: Path) -> None:
+    """Look at the header and a PNG's checksums, without decoding anything.
+
+    Raises:
+        InputError: neither PNG nor JPEG, a damaged header, wrong checksums, or more than 100 megapixels.
+    """
+    with _checked(path):
+        pass
+
+
 def write_mask_png(path: Path, mask_ij: npt.NDArray[Any]) -> None:
     """Write a mask as a picture of rows and columns: 0/255 when binary, else the labels themselves.
 
@@ -121,27 +133,34 @@ def _volume(values_ji: npt.NDArray[np.float32], units: str, notes: tuple[str, ..
 
 
 def _read(path: Path, *, mask: bool) -> _Pixels:
+    with _checked(path) as image:
+        lossy = isinstance(image, JpegImageFile)
+        notes = _transparency_notes(image, path)
+        values_ji = _mask_values(image, path, lossy) if mask else _grey(image)
+        orientation = _orientation(image)
+    if orientation != 1:
+        notes += ("turned upright as its EXIF orientation says",)
+    return _Pixels(_upright(values_ji, orientation), lossy, notes)
+
+
+@contextmanager
+def _checked(path: Path) -> Iterator[ImageFile]:
+    """The picture, not decoded yet, its size and a PNG's checksums looked at; what goes wrong is an `InputError`."""
     try:
         with warnings.catch_warnings(action="ignore"), _opened(path) as image:  # Pillow's, of damaged metadata
             trouble = too_many_pixels(*image.size)
             if trouble:
                 raise InputError(f"{path}: {trouble}")
-            lossy = isinstance(image, JpegImageFile)
-            if not lossy:
+            if not isinstance(image, JpegImageFile):
                 with PngImageFile(path) as again:
                     again.verify()  # its checksums, which decoding doesn't look at
-            notes = _transparency_notes(image, path)
-            values_ji = _mask_values(image, path, lossy) if mask else _grey(image)
-            orientation = _orientation(image)
+            yield image
     except InputError:
         raise
     except Exception as error:  # Pillow has no single error for a damaged file
         raise InputError(
             f"{path}: not readable as PNG or JPEG ({first_line(error)}); save the picture again"
         ) from error
-    if orientation != 1:
-        notes += ("turned upright as its EXIF orientation says",)
-    return _Pixels(_upright(values_ji, orientation), lossy, notes)
 
 
 def _opened(path: Path) -> ImageFile:

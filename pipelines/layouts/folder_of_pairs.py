@@ -38,10 +38,14 @@ def items(
     Raises:
         InputError: a folder is missing, no image has a mask, or the pattern or a CSV can't be used.
     """
-    require(source, images, labels)
-    pairs, warnings = pair(
-        images_by_stem(source / images), images_by_stem(source / labels, drop=label_suffix), source / images
-    )
+    require(source, images, labels, options=("--images", "--labels"))
+    if not label_suffix and (source / images).resolve() == (source / labels).resolve():
+        raise InputError(
+            f"{source / images}: is named as the folder of images and of masks, so each image would be its own mask; "
+            "name another by --labels, or what the masks' names end in by --label-suffix"
+        )
+    masks = images_by_stem(source / labels, drop=label_suffix)
+    pairs, warnings = pair(images_by_stem(source / images), masks, source / images, source / labels)
     if patient_pattern is not None and patients is not None:
         raise InputError("give patients by a pattern or by a CSV file, not both")
     patient_of: Callable[[str, Path], str | None]
@@ -53,6 +57,11 @@ def items(
         patient_of = _none_known
         warnings = (*warnings, "no patients were named: each image counts as a patient of its own")
     known = {stem: patient_of(stem, image) for stem, image, _ in pairs}
+    if patient_pattern is not None and len(pairs) > 1 and len(set(known.values())) == 1 and None not in known.values():
+        raise InputError(
+            f"patient pattern {patient_pattern!r}: calls all {len(pairs)} images one patient, "
+            f"{known[pairs[0][0]]!r}; put what tells patients apart in parentheses, such as '(p[0-9]+)'"
+        )
     unknown = [image.name for stem, image, _ in pairs if known[stem] is None]
     if unknown and patient_of is not _none_known:
         told = f"{len(unknown)} images have no patient by {patients or patient_pattern} and count as a patient each"

@@ -21,11 +21,16 @@ def stem_of(path: Path) -> str:
     return path.name[: len(path.name) - len(suffix_of(path))]
 
 
-def require(source: Path, *inside: str) -> None:
+def require(source: Path, *inside: str, options: Sequence[str] = ()) -> None:
     """See that `source` is a folder that holds all of `inside` (files or folders, relative).
 
+    Args:
+        source: the folder.
+        inside: what it must hold.
+        options: the command line's options that name them, where there are some.
+
     Raises:
-        InputError: says which is missing and, when a folder below has them all, names that one.
+        InputError: says which is missing and what is there instead, and names a folder below that has them all.
     """
     if not source.exists():
         raise InputError(f"{source}: no such folder; check the path")
@@ -37,6 +42,9 @@ def require(source: Path, *inside: str) -> None:
     below = (folder for pattern in _HINT_DEPTH for folder in sorted(source.glob(pattern)) if folder.is_dir())
     better = next((folder for folder in below if all((folder / one).exists() for one in inside)), None)
     remedy = f"give {better}" if better else f"give the folder that holds {' and '.join(inside)}"
+    held = listed(sorted(path.name for path in source.iterdir() if path.is_dir() and path.name[0] != "."))
+    if options and held and not better:
+        remedy = f"it holds {held}: name the folders by {' and '.join(options)}, or {remedy}"
     raise InputError(f"{source}: no {missing[0]} in it; {remedy}")
 
 
@@ -66,9 +74,15 @@ def images_by_stem(folder: Path, *, drop: str = "") -> dict[str, Path]:
 
 
 def pair(
-    images: Mapping[str, Path], masks: Mapping[str, Path], source: Path
+    images: Mapping[str, Path], masks: Mapping[str, Path], source: Path, masks_in: Path | None = None
 ) -> tuple[list[tuple[str, Path, Path]], tuple[str, ...]]:
     """Images and masks of the same stem, in the order of the stems, and warnings about those that stay alone.
+
+    Args:
+        images: by stem.
+        masks: likewise.
+        source: where the images lie, for messages.
+        masks_in: where the masks lie, if that is another folder.
 
     Raises:
         InputError: there is no image, or none has a mask.
@@ -77,8 +91,10 @@ def pair(
         raise InputError(f"{source}: holds no image ({', '.join(SUFFIXES)}); check the folder")
     pairs = [(stem, images[stem], masks[stem]) for stem in sorted(images) if stem in masks]
     if not pairs:
+        beside = f"; {masks_in} holds {listed(sorted(masks)) or 'no mask'}" if masks_in else ""
+        named = listed(sorted(images))
         raise InputError(
-            f"{source}: none of its {len(images)} images has a mask of the same name ({listed(sorted(images))}); "
+            f"{source}: none of its {len(images)} images has a mask of the same name ({named}){beside}; "
             "check the folder of masks and how its files are named"
         )
     return pairs, (

@@ -22,7 +22,8 @@ def items(source: Path, *, images: str | None = None, labels: str = "masks") -> 
     """
     if images is None:
         images = "images" if (source / "images").is_dir() and not (source / "images_all").is_dir() else "images_all"
-    require(source, images, labels)
-    pairs, warnings = pair(images_by_stem(source / images), images_by_stem(source / labels), source)
+    require(source, images, labels, options=("--images", "--labels"))
+    masks = images_by_stem(source / labels)
+    pairs, warnings = pair(images_by_stem(source / images), masks, source, source / labels)
     found = tuple(Item(Path(stem).name, image, mask, stem) for stem, image, mask in pairs)
     return Found(found, warnings, {"0": "background", "1": "pelvic bones"})

@@ -13,6 +13,7 @@ from ignite.engine import Engine, Events
 from radseg.pipelines.errors import ConfigError, RadsegError, WeightsError
 from radseg.pipelines.fingerprint import fingerprint
 from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.overrides import told_apart
 from radseg.pipelines.training.distributed import from_first, gathered, highest, rank, settle, world_size
 from radseg.pipelines.training.divergence import divergence
 from radseg.pipelines.training.random_state import put_random_state, take_random_state
@@ -54,6 +55,8 @@ class Checkpoint:
     Attributes:
         stop: asked after every step whether to stop.
         on_epoch: called with an epoch's row of the history when the epoch is on disk; what it raises ends the training.
+        settings: what those who use the weights must set as this training does; goes into the history.
+        overrides: what was changed in the bundle's config; told where a resumed training was changed otherwise.
     """
 
     def __init__(
@@ -78,6 +81,8 @@ class Checkpoint:
         self.epochs: list[dict[str, float]] = []
         self.stop = StopRequest()
         self.on_epoch: Callable[[dict[str, float]], None] | None = None
+        self.settings: Mapping[str, Any] | None = None
+        self.overrides: Mapping[str, Any] | None = None
         self._published = ""
         self._random: dict[str, Any] | None = None  # to put back before the next batch
         self._epoch_end: dict[str, Any] | None = None  # the position after an epoch's last step, until that is saved
@@ -180,6 +185,7 @@ class Checkpoint:
                 "early_stop": self._patience(),
                 "trainer": engine.extra_state() if hasattr(engine, "extra_state") else None,
                 "recipe": self.recipe,
+                "overrides": None if self.overrides is None else dict(self.overrides),
                 "accumulation": _accumulation(engine),
                 "dealing": None if sampler is None else sampler.dealing(),
                 "epoch": state.epoch if position is None else state.epoch - 1,
@@ -197,7 +203,8 @@ class Checkpoint:
             self._publish_or_say(("last.pt",))
 
     def _write_history(self, stopped_early: bool) -> None:
-        history = {"stopped_early": stopped_early, "epochs": self.epochs, "losses": self.losses}
+        known = {} if self.settings is None else {"settings": dict(self.settings)}
+        history = {"stopped_early": stopped_early, **known, "epochs": self.epochs, "losses": self.losses}
         part = self.output_dir / "history.json.part"
         part.write_text(json.dumps(history, indent=1) + "\n")
         part.replace(self.output_dir / "history.json")
@@ -268,7 +275,9 @@ class Checkpoint:
         except Exception as error:
             raise WeightsError(f"{file}: damaged, can't be resumed from ({type(error).__name__})") from error
         if changed:
-            raise WeightsError(f"{file}: was trained with other {', '.join(changed)}; resume with the same settings")
+            which = "" if self.overrides is None else told_apart(saved.get("overrides") or {}, self.overrides)
+            differ = f"{', '.join(changed)} ({which})" if which else ", ".join(changed)
+            raise WeightsError(f"{file}: was trained with other {differ}; resume with the same settings")
         return saved
 
     @staticmethod

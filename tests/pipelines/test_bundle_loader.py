@@ -47,6 +47,16 @@ def test_a_misspelt_network_offers_the_nearest(target: str, radseg: Callable[...
     assert ended.err == f"error: _target_ '{target}' is not known; did you mean radseg.networks.LungFCNN?\n"
 
 
+@pytest.mark.parametrize(("given", "nearest"), [("resnet5", "resnet50"), ("DenseNet", "densenet121"), ("vgg", "vgg16")])
+def test_a_misspelt_encoder_offers_the_nearest(
+    given: str, nearest: str, radseg: Callable[..., Any], tmp_path: Path
+) -> None:
+    ended = radseg("train", "pelvis_xray", "--network_def#encoder", given, "-o", tmp_path / "run")
+    assert ended.code == 2
+    assert f"got {given!r}: did you mean {nearest!r}?" in ended.err
+    assert ended.err.count("\n") == 1
+
+
 def test_an_argument_that_the_component_takes_may_be_new() -> None:
     workflow = load_workflow("spine", "train", {"network_def#without": ["aspp"]})
     assert workflow.parser["network_def#without"] == ["aspp"]

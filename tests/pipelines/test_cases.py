@@ -351,3 +351,33 @@ def test_jpegs_are_taken_from_a_folder_only_where_they_are_wanted(tmp_path):
     assert len({case.name for case in cases}) == 3
     (refusal,) = discover(tmp_path / "a.jpg", modality="DX", accepts=["dicom", "png"])
     assert refusal.reason == "JPEG isn't taken here; give DICOM radiograph, PNG"
+
+
+def test_files_that_are_no_images_are_counted_with_their_endings(tmp_path):
+    nifti(tmp_path / "scan.nii.gz")
+    for name in ("letter.txt", "list.json", "more/notes.txt", "LICENSE"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("no image")
+    (tmp_path / ".hidden").write_text("of the system's own")
+    found = discover(tmp_path)
+    assert [case.name for case in found] == ["scan"]
+    assert found.note == (
+        "4 files in the folders are no images that can be taken here: passed over (.json, .txt, no ending)"
+    )
+
+
+def test_images_of_a_kind_that_is_not_taken_are_counted_too(tmp_path):
+    nifti(tmp_path / "scan.nii.gz")
+    png(tmp_path / "slice.png")
+    found = discover(tmp_path, accepts=["nifti", "dicom"])
+    assert [case.name for case in found] == ["scan"]
+    assert found.note == "1 file in the folders is no image that can be taken here: passed over (.png)"
+
+
+def test_folders_of_images_alone_have_nothing_to_say(tmp_path):
+    nifti(tmp_path / "scan.nii.gz")
+    factory.write_series(tmp_path / "series")
+    (tmp_path / "DICOMDIR").write_bytes(b"x" * 500)
+    found = discover(tmp_path)
+    assert len(list(found)) == 2
+    assert found.note == ""

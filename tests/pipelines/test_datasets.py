@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from radseg.pipelines import datasets
+from radseg.pipelines import datasets, progress_lines
 from radseg.pipelines.errors import InputError
 
 SAMPLES = Path(__file__).parents[2] / "sample_data"
@@ -62,6 +62,18 @@ def _check(
     content = {"training": items(training), "validation": items(validation)}
     (dataset / "datalist.json").write_text(json.dumps(content))
     return datasets.check(dataset, progress=False)
+
+
+def test_a_check_that_takes_long_says_how_far_it_is(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _check(dataset, [(f"i{n}.nii.gz", f"l{n}.nii.gz", f"p{n}") for n in range(3)], [])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress_lines, "_SILENCE_S", 1e-9)
+    datasets.check(dataset, progress=False)
+    assert capsys.readouterr().err == ""
+    datasets.check(dataset)
+    assert "checking: 1 of 3\n" in capsys.readouterr().err
 
 
 def test_label_values_and_empty_masks_are_reported(dataset: Path) -> None:

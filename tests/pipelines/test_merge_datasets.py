@@ -94,6 +94,58 @@ def test_an_earlier_result_is_replaced_only_when_asked(merged: Path, tmp_path: P
     assert merge_datasets(both, merged, overwrite=True).always_train == 0
 
 
+def _with_labels(folder: Path, **labels: str) -> Path:
+    """A dataset whose datalist says what the values mean."""
+    file = _dataset(folder) / "datalist.json"
+    named = {"0": "background", **{key.removeprefix("v"): name for key, name in labels.items()}}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "labels": named}))
+    return folder
+
+
+def test_datasets_of_other_organs_are_refused_with_both_their_labels(tmp_path: Path) -> None:
+    lungs, pelves = _with_labels(tmp_path / "chests", v1="lung"), _with_labels(tmp_path / "hips", v1="pelvis")
+    with pytest.raises(InputError) as refused:
+        merge_datasets([lungs], tmp_path / "merged", train_only=[pelves])
+    said = str(refused.value)
+    assert said == (
+        f"{pelves}: labels differ, chests's mean 1 lung and hips's mean 1 pelvis; "
+        "merge those of one kind, or pass --mixed"
+    )
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_label_that_only_one_dataset_has_is_no_small_difference(tmp_path: Path) -> None:
+    one, two = _with_labels(tmp_path / "a", v1="vertebra"), _with_labels(tmp_path / "b", v1="vertebra", v2="fracture")
+    with pytest.raises(InputError, match="labels differ"):
+        merge_datasets([one, two], tmp_path / "merged")
+
+
+def test_volumes_and_pictures_are_not_merged_unasked(tmp_path: Path) -> None:
+    pictures, volumes = _dataset(tmp_path / "xrays"), tmp_path / "cts"
+    volumes.mkdir()
+    (volumes / "ct.nii.gz").write_bytes(b"")
+    (volumes / "datalist.json").write_text(json.dumps({"training": [{"image": "ct.nii.gz", "patient": "p"}]}))
+    with pytest.raises(InputError, match=r"cts: holds volumes or DICOM, xrays pictures; .* --mixed"):
+        merge_datasets([pictures, volumes], tmp_path / "merged")
+    assert merge_datasets([pictures, volumes], tmp_path / "merged", mixed=True).images["training"] == 5
+
+
+def test_the_same_labels_are_merged_and_named_in_the_result(tmp_path: Path) -> None:
+    real = _with_labels(tmp_path / "real", v1="lung")
+    unnamed, simulated = _dataset(tmp_path / "unnamed"), _with_labels(tmp_path / "simulated", v1="labelled")
+    merge_datasets([real, unnamed], tmp_path / "merged", train_only=[simulated])
+    content = json.loads((tmp_path / "merged" / "datalist.json").read_text())
+    assert content["labels"] == {"0": "background", "1": "lung"}
+
+
+def test_other_labels_are_merged_when_asked_on_the_command_line(radseg: Any, tmp_path: Path) -> None:
+    lungs, pelves = _with_labels(tmp_path / "chests", v1="lung"), _with_labels(tmp_path / "hips", v1="pelvis")
+    refused = radseg("data", "merge", lungs, pelves, "-o", tmp_path / "merged")
+    assert refused.code == 1
+    assert "labels differ" in refused.err
+    assert radseg("data", "merge", lungs, pelves, "-o", tmp_path / "merged", "--mixed").code == 0
+
+
 def test_from_the_command_line(radseg: Any, tmp_path: Path) -> None:
     real, helpers = _dataset(tmp_path / "real"), _dataset(tmp_path / "helpers")
     ended = radseg("data", "merge", real, "--train-only", helpers, "-o", tmp_path / "merged")

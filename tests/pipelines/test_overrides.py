@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from radseg.pipelines.errors import ConfigError
-from radseg.pipelines.overrides import numbers, parse
+from radseg.pipelines.overrides import numbers, parse, told_apart
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,8 @@ from radseg.pipelines.overrides import numbers, parse
         (["--network_def#without", '["aspp"]'], [], {"network_def#without": ["aspp"]}),
         (["--amp", "True", "--fold", "None", "--split", "test"], [], {"amp": True, "fold": None, "split": "test"}),
         (["--offset", "-3"], [], {"offset": -3}),
+        (["--share", ".5", "--rate", "1.", "--shift", "-.5e-3"], [], {"share": 0.5, "rate": 1.0, "shift": -0.0005}),
+        (["--note", ".5mm", "--file", "."], [], {"note": ".5mm", "file": "."}),
         (["--top-level", "T5", "a"], ["a"], {"top_level": "T5"}),
         (["--top-level=--x-y", "--note", "--top-level"], [], {"top_level": "--x-y", "note": "--top-level"}),
         (["--network-def#a-b", "c-d"], [], {"network_def#a-b": "c-d"}),
@@ -57,3 +59,13 @@ def test_numbers_have_commas_between() -> None:
     assert numbers("--folds", None) is None
     with pytest.raises(ConfigError, match="--folds '0;1'"):
         numbers("--folds", "0;1")
+
+
+def test_overrides_that_differ_are_told_with_both_values() -> None:
+    before = {"image_size": 64, "loss#sigmoid": True, "amp": True}
+    now = {"image_size": 128, "amp": True, "blur_size": 3}
+    assert told_apart(before, now) == (
+        "--image_size was 64, is 128; --loss#sigmoid was true, is the bundle's own; "
+        "--blur_size was the bundle's own, is 3"
+    )
+    assert told_apart(now, dict(now)) == ""

@@ -124,3 +124,24 @@ def test_each_fold_gets_a_network_of_its_own_and_all_are_in_the_hash(tmp_path: P
     assert torch.equal(first.weight, torch.nn.Linear(2, 1).weight)
     assert sha256_of_all(files[:1]) == sha256_of(files[0])
     assert sha256_of_all(files) != sha256_of_all(files[::-1])
+
+
+def test_a_folder_given_as_weights_says_what_in_it_to_give(tmp_path: Path, bundle: Path) -> None:
+    folds, single, empty = (tmp_path / name for name in ("out", "run", "empty"))
+    for number in (0, 2, 10):
+        (folds / "full" / f"fold_{number}").mkdir(parents=True)
+        (folds / "full" / f"fold_{number}" / "model.pt").touch()
+    for folder in (single, empty):
+        folder.mkdir()
+    (single / "model.pt").touch()
+    place = folds / "full"
+    for given, said in (
+        (place, f"--weights {place} --folds 0,2,10, or give one of them, such as {place / 'fold_0' / 'model.pt'}"),
+        (folds, f"--weights {place} --folds 0,2,10"),
+        (single, f"give {single / 'model.pt'}"),
+        (empty, "give the model.pt that a training wrote"),
+    ):
+        with pytest.raises(WeightsError) as refused:
+            load_weights(torch.nn.Linear(1, 1), given, bundle)
+        assert str(refused.value).startswith(f"{given}: is a folder, not a weights file; ")
+        assert said in str(refused.value)

@@ -92,6 +92,14 @@ def test_the_columns_of_a_patients_table_may_have_other_names(made: Made, tmp_pa
         layout_named("folder-of-pairs").items(source, patients=f"{table}:picture:volume")
 
 
+def test_a_folder_without_the_masks_is_named_with_what_it_holds(made: Made) -> None:
+    source = made("folder-of-pairs")
+    (source / "drafts").mkdir()
+    shutil.copy(source / "masks" / "a" / "p0_1.png", source / "drafts" / "sketch.png")
+    with pytest.raises(InputError, match=r"same name .*; .*/drafts holds sketch; check the folder of masks"):
+        layout_named("folder-of-pairs").items(source, labels="drafts")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -100,6 +108,9 @@ def test_the_columns_of_a_patients_table_may_have_other_names(made: Made, tmp_pa
         ({"patients": "absent.csv", "patient_pattern": "p"}, "not both"),
         ({"images": "pictures"}, "no pictures in it"),
         ({"label_suffix": "_mask"}, "none of its 10 images has a mask of the same name"),
+        ({"labels": "truths"}, r"no truths in it; it holds images, masks: name the folders by --images and --labels"),
+        ({"labels": "images"}, "each image would be its own mask; name another by --labels"),
+        ({"patient_pattern": "p"}, r"calls all 10 images one patient, 'p'; put what tells patients apart in paren"),
     ],
 )
 def test_a_wrong_option_is_told_in_one_line(made: Made, options: dict[str, str], message: str) -> None:
