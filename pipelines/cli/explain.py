@@ -45,7 +45,7 @@ def explain(
     Example: `radseg explain lung_ct CT.nii.gz -o why --truth LESIONS.nii.gz --sanity`
     """
     paths, overrides = parse(inputs)
-    refuse_missing(*paths, truth)
+    refuse_missing(*paths)
     from radseg.pipelines.explain import explain as run
 
     options = {"device": device, "overwrite": overwrite, "progress": not quiet, **given(weights=weights)}
