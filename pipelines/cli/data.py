@@ -166,7 +166,7 @@ def data_drr(
 
     Example: `radseg data drr ct.nii.gz --mask lobes.nii.gz --labels 10,11,12,13,14 -o simulated`
     """
-    from radseg.pipelines.radiographs import make_radiographs
+    from radseg.pipelines.simulate.radiographs import make_radiographs
 
     values = numbers("--labels", labels)
     made = make_radiographs(
@@ -195,7 +195,7 @@ def data_ct(
 
     Example: `radseg data ct surfaces -o simulated --spacing 1.5`
     """
-    from radseg.pipelines.pelvis_cts import make_pelvis_cts
+    from radseg.pipelines.simulate.pelvis_cts import make_pelvis_cts
 
     made = make_pelvis_cts(source, output, count=count, seed=seed, spacing_mm=spacing, progress=not quiet)
     if not quiet:

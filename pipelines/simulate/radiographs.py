@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from radseg.pipelines.chest_projection import chest_patients
 from radseg.pipelines.engine.device import pick_device
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io.store.destination import made_at
 from radseg.pipelines.io.store.local_copy import local_copy, urls_in_errors
 from radseg.pipelines.io.store.url import is_remote
 from radseg.pipelines.io.store.url import place as placed
-from radseg.pipelines.pelvis_projection import pelvis_patients
-from radseg.pipelines.simulated_dataset import Save, Simulated, refuse_full, write_simulated
+from radseg.pipelines.simulate.chest_projection import chest_patients
+from radseg.pipelines.simulate.pelvis_projection import pelvis_patients
+from radseg.pipelines.simulate.simulated_dataset import Save, Simulated, refuse_full, write_simulated
 from radseg.transforms.radiography.film import expose, sample_exposure
 from radseg.transforms.radiography.projection import Take
 

@@ -13,8 +13,8 @@ from radseg.pipelines.io.store.local_copy import local_copy, urls_in_errors
 from radseg.pipelines.io.store.url import is_remote
 from radseg.pipelines.io.store.url import place as placed
 from radseg.pipelines.layouts.vertebrae import INTACT, NUMBERED_LABELS
-from radseg.pipelines.pelvis_surfaces import PelvisFiles, no_pelvis, pelvises
-from radseg.pipelines.simulated_dataset import Save, Simulated, refuse_full, write_simulated
+from radseg.pipelines.simulate.pelvis_surfaces import PelvisFiles, no_pelvis, pelvises
+from radseg.pipelines.simulate.simulated_dataset import Save, Simulated, refuse_full, write_simulated
 from radseg.transforms.radiography.pelvis_ct import pelvis_ct
 
 _FINEST_MM, _COARSEST_MM = 0.5, 5.0

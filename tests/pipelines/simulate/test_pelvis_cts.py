@@ -13,7 +13,7 @@ import pytest
 from radseg.pipelines.datasets import check
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.layouts.vertebrae import labels_of
-from radseg.pipelines.pelvis_cts import MadeCTs, make_pelvis_cts
+from radseg.pipelines.simulate.pelvis_cts import MadeCTs, make_pelvis_cts
 from radseg.transforms.vertebrae import VertebraLabels
 
 

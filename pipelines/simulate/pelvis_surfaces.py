@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.read_surface import read_surface
+from radseg.pipelines.simulate.read_surface import read_surface
 from radseg.transforms.radiography.pelvis_bones import PelvisBones, Surface
 from radseg.transforms.radiography.surface_thickness import close_holes
 

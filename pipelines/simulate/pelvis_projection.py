@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from radseg.pipelines.pelvis_surfaces import PelvisFiles, no_pelvis, pelvises
+from radseg.pipelines.simulate.pelvis_surfaces import PelvisFiles, no_pelvis, pelvises
 from radseg.transforms.radiography.cone_beam import ConeBeam, rows_and_columns
 from radseg.transforms.radiography.pelvis_bones import PelvisBones
 from radseg.transforms.radiography.pelvis_radiograph import project_pelvis

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from radseg.pipelines.errors import InputError
-from radseg.pipelines.read_surface import read_surface
+from radseg.pipelines.simulate.read_surface import read_surface
 
 VERTICES = np.array([[0, 0, 0], [10, 0, 0], [0, 10, 0], [0, 0, 10.5]])
 FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
@@ -88,8 +88,8 @@ def test_a_file_that_unpacks_to_more_than_a_bone_is_refused_before_it_fills_the_
 ) -> None:
     file = tmp_path / "surface.vtk.gz"
     file.write_bytes(FORMS[form])
-    monkeypatch.setattr("radseg.pipelines.read_surface._MOST_BYTES", len(FORMS["ascii"]) - 1)
+    monkeypatch.setattr("radseg.pipelines.simulate.read_surface._MOST_BYTES", len(FORMS["ascii"]) - 1)
     with pytest.raises(InputError, match="too large for the surface of a bone"):
         read_surface(file)
-    monkeypatch.setattr("radseg.pipelines.read_surface._MOST_BYTES", len(FORMS["ascii"]))
+    monkeypatch.setattr("radseg.pipelines.simulate.read_surface._MOST_BYTES", len(FORMS["ascii"]))
     assert len(read_surface(file)[1]) == len(FACES)

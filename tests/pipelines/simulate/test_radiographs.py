@@ -10,7 +10,7 @@ from PIL import Image
 from radseg.pipelines.datasets import check
 from radseg.pipelines.errors import ConfigError, InputError
 from radseg.pipelines.io import write_mask
-from radseg.pipelines.radiographs import make_radiographs
+from radseg.pipelines.simulate.radiographs import make_radiographs
 
 
 @pytest.fixture(scope="module")
