@@ -65,10 +65,14 @@ def pelvis_ct(bones: PelvisBones, spacing_mm: float, rng: np.random.Generator, l
     core = spongy_hu * (1 + 0.5 * grain / grain.std())
     shell_mm = rng.uniform(1.2, 2.5)
     for bone in (bones.right_hip, bones.left_hip, bones.sacrum):
-        inside = ndimage.binary_closing(voxels_inside(bone.vertices_ras, bone.faces, grid).numpy())
+        found = voxels_inside(bone.vertices_ras, bone.faces, grid).numpy()
+        if not found.any():  # thinner than a voxel
+            continue
+        box = _around(found)
+        inside = ndimage.binary_closing(found[box])
         depth_mm = ndimage.distance_transform_edt(inside, [spacing_mm] * 3)
         shell = np.clip((shell_mm - depth_mm) / spacing_mm + 1, 0, 1).astype(np.float32)  # a voxel's share of it
-        hu = np.where(inside, core + shell * (cortex_hu - core), hu)
+        hu[box] = np.where(inside, core[box] + shell * (cortex_hu - core[box]), hu[box])
     simulated_hu = cortex_hu * rng.uniform(0.7, 1)
     femurs, spine = fitting_femurs(bones, rng), fitting_vertebrae(bones.sacrum, rng)
     vertebrae = np.zeros(grid.shape, np.uint8)
@@ -84,6 +88,12 @@ def pelvis_ct(bones: PelvisBones, spacing_mm: float, rng: np.random.Generator, l
     below = int(np.flatnonzero(vertebrae.any(axis=(0, 1))).min(initial=grid.shape[2]))
     shorter = Grid(grid.first_ras, spacing_mm, (*grid.shape[:2], below))
     return PelvisCT(shorter, hu[..., :below], vertebrae[..., :below])
+
+
+def _around(bone: np.ndarray) -> tuple[slice, ...]:
+    """The box of a bone with two voxels of what surrounds it: nothing farther off is nearest to any of it."""
+    (box,) = ndimage.find_objects(bone.astype(np.uint8))
+    return tuple(slice(max(part.start - 2, 0), part.stop + 2) for part in box)
 
 
 def _resampled(values: torch.Tensor, values_grid: Grid, grid: Grid) -> np.ndarray:
