@@ -96,7 +96,7 @@ class Column:
         share = np.float32(self.rigid_share)
         if share == 0:
             return evenly
-        found = here = self.first.steps(front, up)
+        found = here = self._held(front, up)
         for gap, motion in zip(self.side.gaps, self._others, strict=True):
             there = motion.steps(front, up)
             sideways, forwards, upwards = (np.float32(one) for one in gap.outwards)
@@ -118,7 +118,7 @@ class Column:
         """
         if not self.moves:
             return np.zeros_like(up), np.zeros_like(up)
-        held = self.first.steps(front, up)
+        held = self._held(front, up)
         curve, slope, along = self._curve(up)
         rest, off = 1 - smooth(along), front - course_front
         # across a curve too sharp for what lies far behind or in front, the turn fades instead
@@ -127,6 +127,12 @@ class Column:
         upwards = np.float32(self._start[1]) * rest - turned * off
         beyond = along > 0
         return np.where(beyond, forwards, held[0]), np.where(beyond, upwards, held[1])
+
+    def _held(self, front: Values, up: Values) -> Steps:
+        """How the neighbour moves, its forward swing no further than the endplate: the body's walls stay straight."""
+        forwards, upwards = self.first.steps(front, up)
+        within = np.maximum(-self.sign * (up + upwards - np.float32(self.plate_mm)), 0)
+        return forwards - np.float32(self.sign * np.sin(self.first.angle)) * within, upwards
 
     @cached_property
     def _start_up(self) -> float:

@@ -8,8 +8,9 @@ from numbered_spine import NumberedSpine, cylinders
 
 from radseg.pipelines.measure.vertebrae import Deformity, deformities, measured_bodies, split_vertebrae
 from radseg.transforms.vertebrae import FractureVertebra
-from radseg.transforms.vertebrae.compression import GENANT_LOSS, KINDS, Kind
-from radseg.transforms.vertebrae.endplates import EDGE
+from radseg.transforms.vertebrae.compression import GENANT_LOSS, KINDS, Compression, Kind
+from radseg.transforms.vertebrae.endplates import EDGE, Body
+from radseg.transforms.vertebrae.reached import as_asked
 from radseg.transforms.vertebrae.squeeze import plan
 
 # the middle of each of Genant's grades; next to their limits the grid's error decides
@@ -31,9 +32,7 @@ class FoundAgain:
 
 def found_again(spine: NumberedSpine, kind: Kind, loss: float) -> dict[str, FoundAgain]:
     """What is found of a fracture from the mask alone and with the CT."""
-    made = plan(spine.labels, spine.affine, BROKEN, kind, loss)
-    lost = [made.lost_mm(q) for q in (EDGE, 0.0, -EDGE)]
-    goal = [before - less for before, less in zip(vars(made.body.heights).values(), lost, strict=True)]
+    made = as_asked(plan(spine.labels, spine.affine, BROKEN, kind, loss), spine.labels, spine.affine, BROKEN)
     broken, named = FractureVertebra(BROKEN, kind, loss)(*spine.tensors)
     image, after = broken[0].numpy(), named[0].numpy()
     split = split_vertebrae(np.where(after == BROKEN, 2, after > 0).astype(np.uint8), spine.affine)
@@ -42,15 +41,27 @@ def found_again(spine: NumberedSpine, kind: Kind, loss: float) -> dict[str, Foun
     for name, grey in (("mask", None), ("ct", image)):
         bodies = measured_bodies(split.numbers, spine.affine, split.count, image=grey)
         heights = [None if one.body is None else one.body.heights for one in bodies]
+        measured = bodies[place].body
+        assert measured is not None
         graded = deformities(heights, [False] * split.count, [one.uncertainty_mm for one in bodies])
-        mine, deformity = heights[place], graded[place]
+        deformity = graded[place]
         others = [one for at, one in enumerate(graded) if at != place and one is not None]
-        assert mine is not None
         assert deformity is not None
         assert len(others) == split.count - 1
-        errors = [abs(one - other) for one, other in zip(vars(mine).values(), goal, strict=True)]
+        goal = made_heights(made, measured)
+        errors = [abs(one - other) for one, other in zip(vars(measured.heights).values(), goal, strict=True)]
         found[name] = FoundAgain(errors, deformity, others)
     return found
+
+
+def made_heights(made: Compression, measured: Body) -> list[float]:
+    """The heights left in front, in the middle and behind, mm, where the measured body has them: a wedge bulges."""
+    heights = []
+    for q in (EDGE, 0.0, -EDGE):
+        point = measured.frame.origin_mm + q * measured.half_depth_mm * measured.frame.axes[1]
+        at = float(np.clip(made.body.frame.local(point)[1] / made.body.half_depth_mm, -1, 1))
+        heights.append(made.body.height_mm(at) - made.lost_mm(at))
+    return heights
 
 
 @pytest.mark.parametrize("kind", KINDS)
