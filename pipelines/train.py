@@ -144,7 +144,7 @@ def _share_out(workflow: ConfigWorkflow, file: Path) -> None:
 
 
 # what a training leaves in its folder; nothing else there is ever moved or deleted
-OWN = ("model.pt", "model.pt.sha256", "last.pt", "history.json", "tensorboard", "mlflow")
+OWN = ("model.pt", "model.pt.sha256", "last.pt", "history.json", "curves.png", "tensorboard", "mlflow")
 
 
 def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool = False) -> Path:
@@ -222,6 +222,7 @@ def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False)
         if not resume or checkpoint.restore(trainer):
             trainer.run()
             if rank() == 0:
+                _draw_curves(checkpoint)
                 with checkpoint.destination.kept_on_failure():
                     checkpoint.publish(OWN)
     # not asked of the engines, which know nothing when there was nothing left to train
@@ -232,6 +233,24 @@ def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False)
         best_metric=float(checkpoint.validator.state.best_metric),
         stopped_early=history["stopped_early"],
     )
+
+
+def _draw_curves(checkpoint: Checkpoint) -> None:
+    """Writes `curves.png`: loss and validation Dice by epoch, and which epoch's weights were kept."""
+    # here, since only the end of a training needs matplotlib
+    from radseg.pipelines.report.plots import training_curves
+    from radseg.pipelines.report.plots.training_curves import Training as Course
+
+    folder = checkpoint.output_dir
+    kept = checkpoint.validator.state.best_metric_epoch
+    picture = training_curves([Course(folder.absolute().name, 0, checkpoint.epochs, kept)])
+    assert picture is not None  # there is a history
+    part = folder / "curves.png.part"
+    try:
+        part.write_bytes(picture)
+        part.replace(folder / "curves.png")
+    except OSError as error:  # the weights are there; a picture is not worth their training
+        _logger.warning("%s: can't be written (%s)", folder / "curves.png", error.strerror)
 
 
 def _weights(destination: Destination) -> Path | str:

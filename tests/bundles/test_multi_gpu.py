@@ -72,7 +72,7 @@ def test_monai_s_command_trains_in_two_processes_that_write_once(
     assert ended.returncode == 0, ended.stderr
     run = tmp_path / "runs" / bundle
     left = {path.name for path in run.iterdir()}
-    assert left == {"model.pt", "model.pt.sha256", "last.pt", "history.json", "tensorboard"}
+    assert left == {"model.pt", "model.pt.sha256", "last.pt", "history.json", "curves.png", "tensorboard"}
     assert len(list((run / "tensorboard").iterdir())) == 2  # trainer's and validator's, of one process
     history = json.loads((run / "history.json").read_text())
     assert any(name.startswith("val_") for name in history["epochs"][0])

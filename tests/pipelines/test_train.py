@@ -13,6 +13,8 @@ from ignite.engine import Engine
 
 from radseg.pipelines.errors import ConfigError, InputError, RadsegError, WeightsError
 from radseg.pipelines.handlers import StepLoss
+from radseg.pipelines.report.plots import training_curves
+from radseg.pipelines.report.plots.training_curves import Training as Course
 from radseg.pipelines.train import prepare_output, train
 from radseg.pipelines.training.epoch_dataset import EpochDataset
 
@@ -96,6 +98,21 @@ def test_a_caller_is_told_of_every_epoch_as_the_history_has_it(tmp_path: Path) -
     assert rows == json.loads((tmp_path / "history.json").read_text())["epochs"]
     assert [row["epoch"] for row in rows] == [1, 2]
     assert not (tmp_path / "tensorboard").exists()
+
+
+def test_a_training_leaves_a_picture_of_its_curves(tmp_path: Path) -> None:
+    train("lung_ct", output_dir=tmp_path / "run", max_epochs=2, **LUNG)
+    rows = json.loads((tmp_path / "run" / "history.json").read_text())["epochs"]
+    kept = torch.load(tmp_path / "run" / "last.pt", weights_only=True)["best_metric_epoch"]
+    expected = training_curves([Course("run", 0, rows, kept)])
+    assert (tmp_path / "run" / "curves.png").read_bytes() == expected
+
+
+def test_a_picture_that_cant_be_written_costs_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "curves.png.part").mkdir()
+    result = train("lung_ct", output_dir=tmp_path, max_epochs=1, **LUNG)
+    assert (result.epochs, result.weights) == (1, tmp_path / "model.pt")
+    assert f"{tmp_path / 'curves.png'}: can't be written (Is a directory)" in caplog.text
 
 
 def test_what_a_caller_raises_ends_the_training_and_comes_out_as_it_is(tmp_path: Path) -> None:
