@@ -73,6 +73,8 @@ def sides_of(bundle: str, weights: str, cache: Path, stock_batch: int, nnunet_py
         same |= {
             "minimum_share": 0.0,
             "stray_share": 0.0,
+            "beside_mm": 0.0,
+            "guided_mm": 0.0,
             "spacing_mm": [1.5, 1.5, 1.5],
         }  # as in stock.py and nnunet.py
     stock = {**common, **STOCK_SHAPE[bundle], "batch": stock_batch}

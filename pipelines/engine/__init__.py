@@ -2,6 +2,7 @@
 
 from radseg.pipelines.engine.autocast import AutocastInferer
 from radseg.pipelines.engine.device import pick_device
+from radseg.pipelines.engine.guided_refinement import GuidedRefinement
 from radseg.pipelines.engine.locate import BodyFinder, LungFinder, SpineFinder
 from radseg.pipelines.engine.prediction import Effort, Prediction
 from radseg.pipelines.engine.predictor import Predictor
@@ -13,6 +14,7 @@ __all__ = [
     "AutocastInferer",
     "BodyFinder",
     "Effort",
+    "GuidedRefinement",
     "LungFinder",
     "Members",
     "Prediction",

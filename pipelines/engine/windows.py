@@ -23,9 +23,9 @@ _THINNEST_SLICES = 8  # slabs of single slices cost more to put back than to run
 class WindowInferer(Inferer):
     """Sliding windows weighted by a gaussian, whose memory grows with a slab of the grid and not with the grid.
 
-    The same windows and the same logits as MONAI's `SlidingWindowInferer(mode="gaussian")` and, with `slice_axis`, its
-    `SliceInferer`, in whose places it can stand. Safe to share between threads: a call changes nothing here. Logits
-    carry no gradient.
+    Without `refine` the same windows and the same logits as MONAI's `SlidingWindowInferer(mode="gaussian")` and, with
+    `slice_axis`, its `SliceInferer`, in whose places it can stand. Safe to share between threads: a call changes
+    nothing here. Logits carry no gradient.
 
     Args:
         roi_size: size of a window in voxels, one number for all axes or one for each; nothing, 0 or less takes the
@@ -35,6 +35,8 @@ class WindowInferer(Inferer):
         slice_axis: a 2D network on a 3D grid: each window is one voxel thick along this axis (0, 1 or 2); `roi_size`
             then has two entries.
         slab_axis: axis along which slabs are finished; None takes `slice_axis`, else the longest in windows.
+        refine: makes other logits of windows and their logits, such as a `GuidedRefinement`; of a 2D network's windows
+            in 2D.
 
     Raises:
         ConfigError: a window, overlap, batch or axis that can't be.
@@ -47,6 +49,7 @@ class WindowInferer(Inferer):
         overlap: Sequence[float] | float = 0.25,
         slice_axis: int | None = None,
         slab_axis: int | None = None,
+        refine: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.roi_size = roi_size
@@ -54,6 +57,7 @@ class WindowInferer(Inferer):
         self.overlap = overlap
         self.slice_axis = slice_axis
         self.slab_axis = slice_axis if slab_axis is None else slab_axis
+        self.refine = refine
         overlaps = tuple(overlap) if isinstance(overlap, Sequence) else (overlap,)
         if not all(0 <= share < 1 for share in overlaps):
             raise ConfigError(f"overlap {overlap} can't be: give shares of a window from 0 to less than 1")
@@ -177,18 +181,18 @@ class WindowInferer(Inferer):
 
     @torch.no_grad()
     def _answer(self, batch: torch.Tensor, call: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        if self.slice_axis is None:
-            logits = call(batch)
-        else:
-            logits = call(batch.squeeze(2 + self.slice_axis))
+        given = batch if self.slice_axis is None else batch.squeeze(2 + self.slice_axis)
+        logits = call(given)
         if not isinstance(logits, torch.Tensor):
             raise ConfigError(f"the network answers with a {type(logits).__name__}: windows need one tensor of logits")
+        if logits.shape[0] != given.shape[0] or logits.shape[2:] != given.shape[2:]:
+            raise ConfigError(
+                f"the network answers {tuple(given.shape)} with {tuple(logits.shape)}: each voxel needs its logits"
+            )
+        if self.refine is not None:
+            logits = self.refine(given.to(logits.device), _plain(logits))
         if self.slice_axis is not None:
             logits = logits.unsqueeze(2 + self.slice_axis)
-        if logits.shape[0] != batch.shape[0] or logits.shape[2:] != batch.shape[2:]:
-            raise ConfigError(
-                f"the network answers {tuple(batch.shape)} with {tuple(logits.shape)}: each voxel needs its logits"
-            )
         return _plain(logits).to(torch.float32, memory_format=torch.contiguous_format)
 
 

@@ -69,6 +69,7 @@ def test_a_probability_becomes_a_mask_by_one_set_of_numbers(bundle: str) -> None
         "stray_within_mm",
         "stray_share",
         "beside_mm",
+        "guided_mm",
         "sw_batch_size",
     )
     evaluate, inference = (_read(bundle, config) for config in ("evaluate", "inference"))

@@ -1,0 +1,147 @@
+"""Draws the answer of a network that decides on a coarse grid along the edges of the image."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch.nn import functional
+
+from radseg.pipelines.errors import ConfigError
+
+_LEAST = 1e-4  # probability that foreground and background keep, so that their logits are finite
+
+
+class GuidedRefinement:
+    """Makes probabilities follow the image, by the fast guided filter.
+
+    A network that decides at an eighth of its grid and enlarges its answer knows what is where, but not to the voxel
+    where it ends. Round every voxel the probability of the foreground, which is all but class 0, is taken for a linear
+    function of the image, fitted by least squares: where the image has an edge the probability then has it too, where
+    it has none the probability is smoothed. The other classes share the foreground as the network has it.
+
+    He, Sun and Tang, "Guided image filtering" (IEEE PAMI 35, 2013); He and Sun, "Fast guided filter" (2015), for the
+    fit on a coarser grid.
+
+    Args:
+        radius: how far round a voxel the fit looks, in voxels, one number for all axes or one for each.
+        epsilon: variance of the image below which it counts as flat, in the square of the image's unit.
+        lower: what lies below it in the image counts as it, in the image's unit; the first channel guides.
+        upper: what lies above it counts as it.
+        subsample: the fit is made on a grid coarser by this number of voxels.
+        smooth: so many voxels to each side of a voxel the image is averaged over first, since the noise of what guides
+            would be that of the answer; 0 takes it as it is.
+
+    Raises:
+        ConfigError: a radius, epsilon, range or number that can't be.
+    """
+
+    def __init__(
+        self,
+        radius: Sequence[float] | float,
+        epsilon: float,
+        lower: float = -math.inf,
+        upper: float = math.inf,
+        subsample: int = 2,
+        smooth: int = 1,
+    ) -> None:
+        self.radius = tuple(radius) if isinstance(radius, Sequence) else radius
+        self.epsilon = epsilon
+        self.lower = lower
+        self.upper = upper
+        self.subsample = subsample
+        self.smooth = smooth
+        radii = self.radius if isinstance(self.radius, tuple) else (self.radius,)
+        if not all(1 <= each < math.inf for each in radii):
+            raise ConfigError(f"a guided refinement's radius must be at least 1 voxel, got {radius}")
+        if not 0 < epsilon < math.inf:
+            raise ConfigError(f"a guided refinement's epsilon must be above 0, got {epsilon}")
+        if not lower < upper:
+            raise ConfigError(f"a guided refinement needs lower below upper, got {lower} and {upper}")
+        if subsample < 1:
+            raise ConfigError(f"a guided refinement's subsample must be at least 1, got {subsample}")
+        if smooth < 0:
+            raise ConfigError(f"a guided refinement's smooth must be at least 0, got {smooth}")
+
+    def __call__(self, image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """Logits (n, classes, *spatial) float32, of `image` (n, channels, *spatial) and the network's logits.
+
+        Of several classes they are log probabilities, so that their softmax gives what the filter gave; of one class
+        its sigmoid does.
+
+        Raises:
+            ConfigError: the image has another number of axes than `radius`.
+        """
+        logits = logits.float()
+        several = logits.shape[1] > 1
+        foreground = 1 - logits.softmax(1)[:, :1] if several else logits.sigmoid()
+        guide = image[:, :1].float().clamp(self.lower, self.upper)
+        refined = self._filter(_mean(guide, [self.smooth] * (guide.dim() - 2)), foreground)
+        refined = refined.clamp(_LEAST, 1 - _LEAST)
+        if not several:
+            return refined.logit()
+        return torch.cat([(1 - refined).log(), refined.log() + logits[:, 1:].log_softmax(1)], 1)
+
+    def _filter(self, guide: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """Values (n, 1, *spatial) as a linear function of the guide (n, 1, *spatial) round every voxel."""
+        axes = guide.dim() - 2
+        radius = self.radius if isinstance(self.radius, tuple) else (self.radius,) * axes
+        if len(radius) != axes:
+            raise ConfigError(f"a guided refinement's radius {list(radius)} on an image of {axes} axes: give one each")
+        small_guide, small = _coarser(guide, self.subsample), _coarser(values, self.subsample)
+        around = [max(1, round(each / self.subsample)) for each in radius]
+        guide_mean, mean = _mean(small_guide, around), _mean(small, around)
+        covariance = _mean(small_guide * small, around) - guide_mean * mean
+        variance = _mean(small_guide * small_guide, around) - guide_mean * guide_mean
+        slope = covariance / (variance.clamp(min=0) + self.epsilon)
+        offset = mean - slope * guide_mean
+        slope, offset = (_finer(_mean(each, around), self.subsample, guide) for each in (slope, offset))
+        return slope * guide + offset
+
+
+def _coarser(values: torch.Tensor, by: int) -> torch.Tensor:
+    """Means of blocks of `by` voxels along each axis; the last block is of those that are left."""
+    for axis, size in enumerate(values.shape[2:] if by > 1 else ()):
+        values = _pooled(values, axis, by, by, (0, -size % by))
+    return values
+
+
+def _mean(values: torch.Tensor, around: Sequence[int]) -> torch.Tensor:
+    """Mean of the box of voxels within `around` of each, of those that there are at the ends."""
+    for axis, reach in enumerate(around):
+        reach = min(reach, values.shape[2 + axis] - 1)
+        values = _pooled(values, axis, 2 * reach + 1, 1, (reach, reach))
+    return values
+
+
+def _pooled(values: torch.Tensor, axis: int, size: int, stride: int, beyond: tuple[int, int]) -> torch.Tensor:
+    """Means along a spatial axis of boxes that may reach `beyond` its ends, where there is nothing to count.
+
+    Whole arrays are added, which a CPU does several times faster than torch's pooling in 3D.
+    """
+    axes = values.dim() - 2
+    pad, line = [0] * 2 * axes, [1] * (axes + 2)
+    pad[2 * (axes - 1 - axis) : 2 * (axes - axis)] = beyond
+    line[2 + axis] = values.shape[2 + axis]
+    total, share = (
+        _sums(functional.pad(each, pad), 2 + axis, size, stride) for each in (values, values.new_ones(line))
+    )
+    return total / share
+
+
+def _sums(values: torch.Tensor, axis: int, size: int, stride: int) -> torch.Tensor:
+    boxes = (values.shape[axis] - size) // stride + 1
+    before = (slice(None),) * axis
+    starts = (values[(*before, slice(first, first + stride * boxes, stride))] for first in range(size))
+    total = next(starts).clone()
+    for each in starts:
+        total += each
+    return total
+
+
+def _finer(values: torch.Tensor, by: int, like: torch.Tensor) -> torch.Tensor:
+    """What `_coarser` made coarse on the grid of `like` again, linear in between."""
+    if by == 1:
+        return values
+    mode = "trilinear" if values.dim() == 5 else "bilinear"
+    fine = functional.interpolate(values, scale_factor=by, mode=mode)
+    return fine[:, :, *(slice(size) for size in like.shape[2:])]
