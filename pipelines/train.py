@@ -245,11 +245,12 @@ def _draw_curves(checkpoint: Checkpoint) -> None:
     kept = checkpoint.validator.state.best_metric_epoch
     picture = training_curves([Course(folder.absolute().name, 0, checkpoint.epochs, kept)])
     assert picture is not None  # there is a history
-    part = folder / "curves.png.part"
+    part = folder / ".curves.png.part"
     try:
         part.write_bytes(picture)
         part.replace(folder / "curves.png")
     except OSError as error:  # the weights are there; a picture is not worth their training
+        part.unlink(missing_ok=True)
         _logger.warning("%s: can't be written (%s)", folder / "curves.png", error.strerror)
 
 

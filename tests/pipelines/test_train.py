@@ -1,6 +1,8 @@
 """An earlier training is never lost, and a folder that can't be written is said at once."""
 
+import errno
 import json
+import os
 import re
 import signal
 from collections.abc import Callable
@@ -108,11 +110,19 @@ def test_a_training_leaves_a_picture_of_its_curves(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "curves.png").read_bytes() == expected
 
 
-def test_a_picture_that_cant_be_written_costs_no_training(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "curves.png.part").mkdir()
+def test_a_picture_that_cant_be_written_costs_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def half(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
     result = train("lung_ct", output_dir=tmp_path, max_epochs=1, **LUNG)
     assert (result.epochs, result.weights) == (1, tmp_path / "model.pt")
-    assert f"{tmp_path / 'curves.png'}: can't be written (Is a directory)" in caplog.text
+    assert f"{tmp_path / 'curves.png'}: can't be written (No space left on device)" in caplog.text
+    assert not [path.name for path in tmp_path.iterdir() if "curves" in path.name]
 
 
 def test_what_a_caller_raises_ends_the_training_and_comes_out_as_it_is(tmp_path: Path) -> None:
