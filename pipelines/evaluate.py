@@ -26,6 +26,7 @@ from radseg.pipelines.item_files import refuse_unreadable
 from radseg.pipelines.measure.volumes import LabelVolumes
 from radseg.pipelines.metrics import label_metrics, mean_metrics, overlap_counts, pooled
 from radseg.pipelines.provenance import Provenance
+from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.report.plots.bland_altman import Sizes, bland_altman
 from radseg.pipelines.report.plots.look import Form
 from radseg.pipelines.report.plots.sizes import pairs_of
@@ -271,9 +272,7 @@ class Evaluator:
             for name in _PLOTS.keys() - files:  # of an earlier evaluation
                 (self.output_dir / name).unlink(missing_ok=True)
             for name, content in files.items():
-                part = self.output_dir / f"{name}.part"
-                part.write_bytes(content)
-                part.replace(self.output_dir / name)
+                write_whole(self.output_dir / name, content)
         except OSError as error:
             raise ConfigError(f"{self.output_dir}: can't be written ({error.strerror}); choose another") from error
         self.destination.publish(files)

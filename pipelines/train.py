@@ -17,6 +17,7 @@ from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import RUN_KEYS, find_bundle, load_workflow, read_json, run_workflow, top_key
 from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.trained_with import settings_of
 from radseg.pipelines.training.checkpoint import Checkpoint
 from radseg.pipelines.training.distributed import from_first, gathered, launched, one_voice, rank, world_size
@@ -245,12 +246,9 @@ def _draw_curves(checkpoint: Checkpoint) -> None:
     kept = checkpoint.validator.state.best_metric_epoch
     picture = training_curves([Course(folder.absolute().name, 0, checkpoint.epochs, kept)])
     assert picture is not None  # there is a history
-    part = folder / ".curves.png.part"
     try:
-        part.write_bytes(picture)
-        part.replace(folder / "curves.png")
+        write_whole(folder / "curves.png", picture)
     except OSError as error:  # the weights are there; a picture is not worth their training
-        part.unlink(missing_ok=True)
         _logger.warning("%s: can't be written (%s)", folder / "curves.png", error.strerror)
 
 

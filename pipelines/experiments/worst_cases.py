@@ -155,9 +155,7 @@ def _drawn(one: WorstCase, place: int, evaluator: Evaluator, results: Results, o
         value = evaluator.labels.index(one.label) + 1
         picture = draw_case(image, truth == value, mask == value)
         name = f"{place + 1}.png"
-        part = output_dir / FOLDER / f".{name}.part"
-        part.write_bytes(picture.png)
-        part.replace(output_dir / FOLDER / name)
+        write_whole(output_dir / FOLDER / name, picture.png)
     except OSError:
         raise
     except Exception as error:

@@ -113,12 +113,14 @@ def test_a_training_leaves_a_picture_of_its_curves(tmp_path: Path) -> None:
 def test_a_picture_that_cant_be_written_costs_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def half(self: Path, content: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(content[:100])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    replace = Path.replace
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    def full(self: Path, target: Path) -> Path:
+        if target.name == "curves.png":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
     result = train("lung_ct", output_dir=tmp_path, max_epochs=1, **LUNG)
     assert (result.epochs, result.weights) == (1, tmp_path / "model.pt")
     assert f"{tmp_path / 'curves.png'}: can't be written (No space left on device)" in caplog.text
