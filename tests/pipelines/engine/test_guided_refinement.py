@@ -1,6 +1,7 @@
 """A coarse answer follows the image's edges; what was sure stays, what the image doesn't tell is only smoothed."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from torch.nn import functional
 
 from radseg.bundles import names
 from radseg.pipelines.bundle_loader import load_workflow
+from radseg.pipelines.datalist import sample_data
 from radseg.pipelines.engine import GuidedRefinement, WindowInferer
 from radseg.pipelines.errors import ConfigError
+from radseg.pipelines.segment import segment
 
 
 def _by_the_papers_formulas(guide: np.ndarray, values: np.ndarray, radius: int, epsilon: float) -> np.ndarray:
@@ -183,6 +186,12 @@ def test_spine_guides_its_answer_unless_told_not_to(config: str) -> None:
     # of -200 … 1200 HU as 0 … 1
     assert refinement.upper == pytest.approx(500 / 1400)
     assert refinement.epsilon == pytest.approx((15 / 1400) ** 2)
+
+
+def test_a_reach_below_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"radius must be at least 1 voxel, got \[-3"):
+        segment("spine", sample_data("spine"), tmp_path, guided_mm=-3)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_other_bundle_is_refined() -> None:
