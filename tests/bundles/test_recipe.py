@@ -1,6 +1,7 @@
 """A bundle says its recipe in three configs; they must say the same."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from monai.data import MetaTensor
+from monai.transforms import Lambdad
 
 import radseg.bundles
 from radseg.pipelines.bundle_loader import load_workflow
@@ -39,6 +41,7 @@ def test_what_the_three_share_has_one_default(bundle: str) -> None:
         "modality",
         "min_slices",
         "spacing_mm",
+        "window_hu",
         "roi_size",
         "image_size",
         "blur_size",
@@ -74,6 +77,23 @@ def test_a_probability_becomes_a_mask_by_one_set_of_numbers(bundle: str) -> None
     )
     evaluate, inference = (_read(bundle, config) for config in ("evaluate", "inference"))
     assert [evaluate.get(number) for number in numbers] == [inference.get(number) for number in numbers]
+
+
+@pytest.mark.parametrize("bundle", NAMES)
+@pytest.mark.parametrize("config", ["train", "evaluate", "inference"])
+def test_a_step_of_one_s_own_can_go_before_the_others(bundle: str, config: str, tmp_path: Path) -> None:
+    mine = tmp_path / bundle
+    shutil.copytree(radseg.bundles.root(bundle), mine)
+    content = _read(bundle, config)
+    own = {"_target_": "Lambdad", "keys": "image", "func": "$lambda image: image"}
+    content["preprocessing"]["transforms"].insert(1, own)
+    (mine / f"{config}.json").write_text(json.dumps(content))
+    overrides = {"fracture_prob": 1.0} if (bundle, config) == ("spine", "train") else {}
+    parser = load_workflow(mine, config, overrides, trust_config=True).parser
+    parser.parse()
+    assert isinstance(parser.get_parsed_content("preprocessing").transforms[1], Lambdad)
+    for part in ("train#dataset", "validate#dataset") if config == "train" else ("predictor",):
+        assert parser.get_parsed_content(part) is not None
 
 
 @pytest.mark.parametrize("bundle", NAMES)

@@ -188,6 +188,15 @@ def test_spine_guides_its_answer_unless_told_not_to(config: str) -> None:
     assert refinement.epsilon == pytest.approx((15 / 1400) ** 2)
 
 
+def test_its_hounsfield_units_are_those_of_another_window_too() -> None:
+    parser = load_workflow("spine", "inference", {"window_hu": [-100.0, 900.0]}).parser
+    refinement = parser.get_parsed_content("inferer").refine
+    assert refinement.upper == pytest.approx(400 / 1000)
+    assert refinement.epsilon == pytest.approx((15 / 1000) ** 2)
+    window = parser.get_parsed_content("preprocessing").transforms[3]
+    assert window({"image": torch.tensor([-100.0, 300.0, 900.0])})["image"].tolist() == pytest.approx([0, 0.4, 1])
+
+
 def test_a_reach_below_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"radius must be at least 1 voxel, got \[-3"):
         segment("spine", sample_data("spine"), tmp_path, guided_mm=-3)
