@@ -30,6 +30,8 @@ class GuidedRefinement:
         subsample: the fit is made on a grid coarser by this number of voxels.
         smooth: so many voxels to each side of a voxel the image is averaged over first, since the noise of what guides
             would be that of the answer; 0 takes it as it is.
+        classes: channels of one answer; those of several networks or flips, side by side, are refined each for itself.
+            Without it all channels are one answer.
 
     Raises:
         ConfigError: a radius, epsilon, range or number that can't be.
@@ -43,6 +45,7 @@ class GuidedRefinement:
         upper: float = math.inf,
         subsample: int = 2,
         smooth: int = 1,
+        classes: int | None = None,
     ) -> None:
         self.radius = tuple(radius) if isinstance(radius, Sequence) else radius
         self.epsilon = epsilon
@@ -50,6 +53,7 @@ class GuidedRefinement:
         self.upper = upper
         self.subsample = subsample
         self.smooth = smooth
+        self.classes = classes
         radii = self.radius if isinstance(self.radius, tuple) else (self.radius,)
         if not all(1 <= each < math.inf for each in radii):
             raise ConfigError(f"a guided refinement's radius must be at least 1 voxel, got {radius}")
@@ -61,22 +65,30 @@ class GuidedRefinement:
             raise ConfigError(f"a guided refinement's subsample must be at least 1, got {subsample}")
         if smooth < 0:
             raise ConfigError(f"a guided refinement's smooth must be at least 0, got {smooth}")
+        if classes is not None and classes < 1:
+            raise ConfigError(f"a guided refinement's classes must be at least 1, got {classes}")
 
     def __call__(self, image: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        """Logits (n, classes, *spatial) float32, of `image` (n, channels, *spatial) and the network's logits.
+        """Logits (n, channels, *spatial) float32, of `image` (n, channels, *spatial) and the network's logits.
 
         Of several classes they are log probabilities, so that their softmax gives what the filter gave; of one class
         its sigmoid does.
 
         Raises:
-            ConfigError: the image has another number of axes than `radius`.
+            ConfigError: the image has another number of axes than `radius`, or the logits aren't whole answers.
         """
-        logits = logits.float()
+        classes = self.classes or logits.shape[1]
+        if logits.shape[1] % classes:
+            raise ConfigError(f"a guided refinement of {classes} classes can't take {logits.shape[1]} channels apart")
+        guide = image[:, :1].float().clamp(self.lower, self.upper)
+        guide = _mean(guide, [self.smooth] * (guide.dim() - 2))
+        answers = logits.float().chunk(logits.shape[1] // classes, 1)
+        return torch.cat([self._refined(guide, answer) for answer in answers], 1)
+
+    def _refined(self, guide: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         several = logits.shape[1] > 1
         foreground = 1 - logits.softmax(1)[:, :1] if several else logits.sigmoid()
-        guide = image[:, :1].float().clamp(self.lower, self.upper)
-        refined = self._filter(_mean(guide, [self.smooth] * (guide.dim() - 2)), foreground)
-        refined = refined.clamp(_LEAST, 1 - _LEAST)
+        refined = self._filter(guide, foreground).clamp(_LEAST, 1 - _LEAST)
         if not several:
             return refined.logit()
         return torch.cat([(1 - refined).log(), refined.log() + logits[:, 1:].log_softmax(1)], 1)

@@ -15,6 +15,7 @@ from radseg.bundles import names
 from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.datalist import sample_data
 from radseg.pipelines.engine import GuidedRefinement, WindowInferer
+from radseg.pipelines.engine.runtime import Members
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.segment import segment
 
@@ -104,6 +105,36 @@ def test_the_classes_share_the_foreground_as_the_network_has_it() -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 3])
+def test_answers_of_several_members_are_refined_each_for_itself(classes: int) -> None:
+    generator = torch.Generator().manual_seed(7)
+    answers = [2 * torch.randn(1, classes, 12, 13, generator=generator) for _ in range(3)]
+    image = torch.rand(1, 1, 12, 13, generator=generator)
+    one = GuidedRefinement(3, 1e-3)
+    together = GuidedRefinement(3, 1e-3, classes=classes)(image, torch.cat(answers, 1))
+    assert torch.equal(together, torch.cat([one(image, answer) for answer in answers], 1))
+
+
+def test_channels_that_are_not_whole_answers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="of 3 classes can't take 4 channels apart"):
+        GuidedRefinement(3, 1.0, classes=3)(torch.zeros(1, 1, 8, 8), torch.zeros(1, 4, 8, 8))
+
+
+@pytest.mark.parametrize("config", ["inference", "evaluate"])
+def test_mirror_images_change_nothing_in_spine_where_the_network_says_the_same_of_them(config: str) -> None:
+    inferer = load_workflow("spine", config, {"roi_size": [16, 16, 16]}).parser.get_parsed_content("inferer")
+    image = torch.rand(1, 1, 20, 18, 16, generator=torch.Generator().manual_seed(8))
+
+    class PointByPoint(torch.nn.Module):
+        def forward(self, part: torch.Tensor) -> torch.Tensor:
+            return torch.cat([1 - part, 4 * part, part], 1)
+
+    alone = inferer(image, PointByPoint())
+    flipped = inferer(image, Members([PointByPoint()], [(), (0,), (1, 2)]))
+    for member in flipped.split(3, 1):
+        torch.testing.assert_close(member, alone)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
 def test_what_a_network_was_quite_sure_of_stays_finite(classes: int) -> None:
     logits = torch.full((1, classes, 8, 8), 200.0)
     logits[:, 0] = -200.0
@@ -143,6 +174,7 @@ def test_an_image_s_noise_is_averaged_out_before_it_guides() -> None:
         ({"radius": 3, "epsilon": 1.0, "lower": 1.0, "upper": 1.0}, "lower below upper, got 1.0 and 1.0"),
         ({"radius": 3, "epsilon": 1.0, "subsample": 0}, "subsample must be at least 1, got 0"),
         ({"radius": 3, "epsilon": 1.0, "smooth": -1}, "smooth must be at least 0, got -1"),
+        ({"radius": 3, "epsilon": 1.0, "classes": 0}, "classes must be at least 1, got 0"),
     ],
 )
 def test_what_can_t_be_is_refused(settings: dict[str, Any], said: str) -> None:
