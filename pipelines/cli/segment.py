@@ -99,14 +99,15 @@ def segment(
     page = {"report": report or None, "with_identity": with_identity or None}
     overrides = {**given(weights=weights, series=series, **engine, **dicom, **page), **overrides}
     options = {"device": device, "workers": workers, "overwrite": overwrite, "progress": not quiet}
-    batch = run(bundle, paths, output, trust_config=trust_config, **{**options, **overrides})
+    options |= overrides
+    batch = run(bundle, paths, output, trust_config=trust_config, **options)
     for note in batch.notes if not quiet else ():
         say(f"note: {note}")
     for case, notes in batch.warnings.items() if not quiet else ():
         say(f"warning {case}: {'; '.join(notes)}")
     for source, reason in batch.refused.items():
         say(f"refused {source}: {reason}")
-    for case, reason in batch.failed.items() if quiet else ():
+    for case, reason in batch.failed.items() if not options["progress"] else ():
         say(f"failed {case}: {reason}")
     if not quiet:
         for case in batch.done:

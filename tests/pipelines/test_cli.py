@@ -44,6 +44,24 @@ def test_quiet_says_nothing(radseg: Callable[..., Any], small_weights: dict[str,
     assert (ended.code, ended.out, ended.err) == (0, "", "")
 
 
+@pytest.mark.parametrize("options", [(), ("-q",), ("--progress", "false")], ids=" ".join)
+def test_what_failed_is_said_once_with_progress_or_without(
+    options: tuple[str, ...],
+    radseg: Callable[..., Any],
+    small_weights: dict[str, Path],
+    small_options: Callable[[str], list[str]],
+    tmp_path: Path,
+) -> None:
+    image = ROOT / "sample_data" / "lung_xray" / "imagesTr" / "chest01_pa.png"
+    command = ("segment", "lung_xray", image, "-o", tmp_path, "--weights", small_weights["lung_xray"])
+    small = small_options("lung_xray")
+    assert radseg(*command, *small, "-q").code == 0
+    ended = radseg(*command, *small, "--precision", "fast", *options)
+    assert ended.code == 1
+    assert ended.err.count("failed chest01_pa: ") == 1
+    assert ended.err.count("use --overwrite") == 1
+
+
 def test_files_that_are_no_images_are_told_of_once_unless_quiet(
     radseg: Callable[..., Any],
     small_weights: dict[str, Path],
