@@ -2,7 +2,7 @@
 
 from radseg.pipelines.engine.autocast import AutocastInferer
 from radseg.pipelines.engine.device import pick_device
-from radseg.pipelines.engine.guided_refinement import GuidedRefinement
+from radseg.pipelines.engine.guided_refinement import GuidedRefinement, guided_by_ct
 from radseg.pipelines.engine.locate import BodyFinder, LungFinder, SpineFinder
 from radseg.pipelines.engine.prediction import Effort, Prediction
 from radseg.pipelines.engine.predictor import Predictor
@@ -25,6 +25,7 @@ __all__ = [
     "SpineFinder",
     "WindowInferer",
     "flips_of",
+    "guided_by_ct",
     "pick_device",
     "run_on",
 ]

@@ -9,6 +9,8 @@ from torch.nn import functional
 from radseg.pipelines.errors import ConfigError
 
 _LEAST = 1e-4  # probability that foreground and background keep, so that their logits are finite
+_GUIDING_HU = (-200.0, 300.0)  # beyond lies what isn't an outline of bone: air, and cortex against marrow
+_FLAT_HU = 15.0
 
 
 class GuidedRefinement:
@@ -157,3 +159,33 @@ def _finer(values: torch.Tensor, by: int, like: torch.Tensor) -> torch.Tensor:
     mode = "trilinear" if values.dim() == 5 else "bilinear"
     fine = functional.interpolate(values, scale_factor=by, mode=mode)
     return fine[:, :, *(slice(size) for size in like.shape[2:])]
+
+
+def guided_by_ct(
+    guided_mm: float, spacing_mm: Sequence[float], window_hu: Sequence[float], classes: int
+) -> GuidedRefinement | None:
+    """The refinement along the edges of a CT in a window of HU; None where it is left out.
+
+    Args:
+        guided_mm: how far round a voxel the fit looks, at least one voxel; 0 leaves the refinement out.
+        spacing_mm: of the voxels, for each axis of the network's windows.
+        window_hu: the HU that the image's 0 and 1 stand for; those of −200 … 300 HU guide.
+        classes: see `GuidedRefinement`.
+
+    Raises:
+        ConfigError: a reach that isn't a number, or a window that nothing of −200 … 300 HU lies in.
+    """
+    if isinstance(guided_mm, bool) or not isinstance(guided_mm, int | float):
+        raise ConfigError(f"guided_mm must be a number of millimetres, 0 for no filter, got {guided_mm!r}")
+    if guided_mm == 0:
+        return None
+    low, high = (float(each) for each in window_hu)
+    lower, upper = max(_GUIDING_HU[0], low), min(_GUIDING_HU[1], high)
+    if not lower < upper:
+        raise ConfigError(
+            f"window_hu {list(window_hu)}: nothing of −200 to 300 HU, which guides the outline, lies in it; "
+            "give another window or --guided_mm 0"
+        )
+    radius = [max(1.0, guided_mm / each) if guided_mm > 0 else float(guided_mm) for each in spacing_mm]
+    lower, upper = ((each - low) / (high - low) for each in (lower, upper))
+    return GuidedRefinement(radius, (_FLAT_HU / (high - low)) ** 2, lower, upper, classes=classes)

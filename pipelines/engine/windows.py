@@ -159,7 +159,7 @@ class WindowInferer(Inferer):
         while done < len(windows):
             boxes = windows[done : done + batch.windows]
             try:
-                logits = self._answer(_cut(image, boxes, plan), call)
+                logits = self._answer(_cut(image, boxes, plan), call, plan.inside)
                 sums.reserve(boxes, logits)
             except RuntimeError as error:
                 if not batch.can_shrink(error):
@@ -180,7 +180,9 @@ class WindowInferer(Inferer):
             yield from sums.take(int(windows[done, plan.slab_axis, 0]) if done < len(windows) else plan.bounds[-1])
 
     @torch.no_grad()
-    def _answer(self, batch: torch.Tensor, call: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    def _answer(
+        self, batch: torch.Tensor, call: Callable[[torch.Tensor], torch.Tensor], inside: Sequence[slice]
+    ) -> torch.Tensor:
         given = batch if self.slice_axis is None else batch.squeeze(2 + self.slice_axis)
         logits = call(given)
         if not isinstance(logits, torch.Tensor):
@@ -190,10 +192,21 @@ class WindowInferer(Inferer):
                 f"the network answers {tuple(given.shape)} with {tuple(logits.shape)}: each voxel needs its logits"
             )
         if self.refine is not None:
-            logits = self.refine(given.to(logits.device), _plain(logits))
+            logits = self._refined(given.to(logits.device), _plain(logits), inside)
         if self.slice_axis is not None:
             logits = logits.unsqueeze(2 + self.slice_axis)
         return _plain(logits).to(torch.float32, memory_format=torch.contiguous_format)
+
+    def _refined(self, given: torch.Tensor, logits: torch.Tensor, inside: Sequence[slice]) -> torch.Tensor:
+        """The logits as `refine` makes them; what lies over the image's ends isn't shown to it and stays as it is."""
+        assert self.refine is not None
+        part = (..., *(one for axis, one in enumerate(inside) if axis != self.slice_axis))
+        refined = self.refine(given[part], logits[part])
+        if refined.shape == logits.shape:
+            return refined
+        whole = logits.to(refined.dtype, copy=True)
+        whole[part] = refined
+        return whole
 
 
 def _cut(image: torch.Tensor, boxes: Boxes, plan: WindowPlan) -> torch.Tensor:

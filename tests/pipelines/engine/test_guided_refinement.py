@@ -14,7 +14,7 @@ from torch.nn import functional
 from radseg.bundles import names
 from radseg.pipelines.bundle_loader import load_workflow
 from radseg.pipelines.datalist import sample_data
-from radseg.pipelines.engine import GuidedRefinement, WindowInferer
+from radseg.pipelines.engine import GuidedRefinement, WindowInferer, guided_by_ct
 from radseg.pipelines.engine.runtime import Members
 from radseg.pipelines.errors import ConfigError
 from radseg.pipelines.segment import segment
@@ -35,6 +35,15 @@ def _by_the_papers_formulas(guide: np.ndarray, values: np.ndarray, radius: int, 
     for place, box in boxes.items():
         refined[place] = slope[box].mean() * guide[place] + offset[box].mean()
     return refined
+
+
+def _two_classes(image: torch.Tensor) -> torch.Tensor:
+    """Logits that depend on the voxel alone."""
+    return torch.cat([1 - image, image], 1)
+
+
+def _three_classes(image: torch.Tensor) -> torch.Tensor:
+    return torch.cat([1 - image, 4 * image, image], 1)
 
 
 def _binary(refinement: GuidedRefinement, image: torch.Tensor, probability: torch.Tensor) -> torch.Tensor:
@@ -126,7 +135,7 @@ def test_mirror_images_change_nothing_in_spine_where_the_network_says_the_same_o
 
     class PointByPoint(torch.nn.Module):
         def forward(self, part: torch.Tensor) -> torch.Tensor:
-            return torch.cat([1 - part, 4 * part, part], 1)
+            return _three_classes(part)
 
     alone = inferer(image, PointByPoint())
     flipped = inferer(image, Members([PointByPoint()], [(), (0,), (1, 2)]))
@@ -227,6 +236,48 @@ def test_its_hounsfield_units_are_those_of_another_window_too() -> None:
     assert refinement.epsilon == pytest.approx((15 / 1000) ** 2)
     window = parser.get_parsed_content("preprocessing").transforms[3]
     assert window({"image": torch.tensor([-100.0, 300.0, 900.0])})["image"].tolist() == pytest.approx([0, 0.4, 1])
+
+
+@pytest.mark.parametrize(("slice_axis", "padded", "exact"), [(None, (8, 9, 16), (6, 9, 7)), (0, (16, 16), (9, 7))])
+def test_what_a_window_has_beyond_the_image_guides_nothing(
+    slice_axis: int | None, padded: tuple[int, ...], exact: tuple[int, ...]
+) -> None:
+    image = torch.rand(1, 1, 6, 9, 7, generator=torch.Generator().manual_seed(9))
+    logits = [
+        WindowInferer(window, 1, 0.5, slice_axis, refine=GuidedRefinement(3, 1e-3))(image, _two_classes)
+        for window in (padded, exact)
+    ]
+    torch.testing.assert_close(*logits)
+
+
+@pytest.mark.parametrize("config", ["inference", "evaluate"])
+def test_in_slices_it_looks_round_in_the_slice(config: str) -> None:
+    overrides = {"spatial_dims": 2, "guided_mm": 8, "spacing_mm": [4.0, 2.0, 1.0], "roi_size": [1, 16, 16]}
+    inferer = load_workflow("spine", config, overrides).parser.get_parsed_content("inferer")
+    assert inferer.refine.radius == (4, 8)
+    image = torch.rand(1, 1, 3, 20, 18, generator=torch.Generator().manual_seed(8))
+    assert inferer(image, _three_classes).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"guided_mm": "8mm"}, "guided_mm must be a number of millimetres, 0 for no filter, got '8mm'"),
+        ({"guided_mm": None}, "guided_mm must be a number of millimetres"),
+        ({"guided_mm": [8, 8, 8]}, "guided_mm must be a number of millimetres"),
+        ({"window_hu": [400.0, 2000.0]}, r"window_hu \[400.0, 2000.0\]: nothing of −200 to 300 HU"),
+    ],
+)
+def test_settings_that_guide_nothing_are_named(overrides: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=said):
+        segment("spine", sample_data("spine"), tmp_path, **overrides)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_window_of_air_too_guides_by_soft_tissue_and_bone_alone() -> None:
+    refinement = guided_by_ct(8.0, [1.0, 1.0, 1.0], [-1200.0, 800.0], classes=3)
+    assert refinement is not None
+    assert (refinement.lower, refinement.upper) == pytest.approx((1000 / 2000, 1500 / 2000))
 
 
 def test_a_reach_below_nothing_is_refused(tmp_path: Path) -> None:
