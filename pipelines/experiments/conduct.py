@@ -114,6 +114,7 @@ def conduct(
     """
     root = find_bundle(bundle, options.trust_config)
     plan = read_plan(bundle, kind, options.trust_config)
+    overrides = {**plan.overrides, **overrides}
     chosen = plan if variants is None else plan.only(variants)
     _check_overrides(root, chosen, options, overrides)
     pick_device(options.device)

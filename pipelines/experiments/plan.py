@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Plan:
     Attributes:
         baseline: the variant that the others are compared with.
         variants: config overrides of each, as `radseg train` takes them.
+        overrides: those of all variants, which the user's own go before.
         paper: published numbers: "source", "on", and "variants" or "folds" and "mean", and by variant "parameters", in
             total; None where there are none.
     """
@@ -29,6 +30,7 @@ class Plan:
     baseline: str
     variants: Mapping[str, Mapping[str, Any]]
     paper: Mapping[str, Any] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     def only(self, names: Iterable[str]) -> "Plan":
         """The plan with these variants alone, in their order, the baseline always among them.
@@ -63,7 +65,9 @@ def read_plan(bundle: str | Path, kind: str, trust_config: bool = False) -> Plan
         planned = [name for name in KINDS if name != kind and read_section(bundle, name, trust_config)]
         hint = f"it plans {', '.join(planned)}" if planned else f"write one into {FILE}"
         raise ConfigError(f"{folder.name}: has no plan to {kind}; {hint}")
-    variants, baseline = content.get("variants"), content.get("baseline")
+    variants, baseline, overrides = content.get("variants"), content.get("baseline"), content.get("overrides", {})
+    if not isinstance(overrides, dict):
+        raise ConfigError(f"{file}: {kind}: 'overrides' must hold an object of config overrides")
     if not isinstance(variants, dict) or not all(isinstance(one, dict) for one in variants.values()):
         raise ConfigError(f"{file}: {kind}: 'variants' must hold an object of config overrides for each name")
     if not isinstance(baseline, str) or baseline not in variants:
@@ -74,7 +78,7 @@ def read_plan(bundle: str | Path, kind: str, trust_config: bool = False) -> Plan
             raise ConfigError(
                 f"{file}: {kind}: {name!r} and another variant share the folder {slug(name)!r}; rename it"
             )
-    return Plan(baseline, variants, _paper(file, kind, content))
+    return Plan(baseline, variants, _paper(file, kind, content), overrides)
 
 
 def read_section(bundle: str | Path, kind: str, trust_config: bool = False) -> dict[str, Any] | None:

@@ -24,6 +24,20 @@ def test_the_plan_is_what_the_bundle_says(toy: Path) -> None:
     assert plan.paper["variants"]["full"]["dice"] == 0.9
 
 
+def test_what_all_variants_have_stands_beside_them(toy: Path) -> None:
+    assert read_plan(toy, "ablate", trust_config=True).overrides == {}
+    write(toy, ablate={"baseline": "a", "variants": {"a": {}}, "overrides": {"clahe_clip_limit": 1.0}})
+    assert read_plan(toy, "ablate", trust_config=True).overrides == {"clahe_clip_limit": 1.0}
+
+
+@pytest.mark.parametrize("kind", ["ablate", "compare"])
+def test_spine_s_networks_are_compared_without_the_filter_that_only_one_needs(kind: str) -> None:
+    plan = read_plan("spine", kind)
+    spine = Path(radseg.bundles.root("spine"))
+    for variant in plan.variants.values():
+        assert overrides_for("evaluate", spine, {**plan.overrides, **variant})["guided_mm"] == 0
+
+
 def test_a_cross_validation_has_the_bundle_as_it_is_and_needs_no_plan(toy: Path) -> None:
     plan = read_plan(toy, "cross_validate", trust_config=True)
     assert (plan.baseline, plan.variants) == ("toy", {"toy": {}})
@@ -64,6 +78,7 @@ def test_what_the_bundle_doesnt_plan_is_told(toy: Path) -> None:
         ({"baseline": "full", "variants": {"full": 3}}, "'variants' must hold an object"),
         ({"baseline": "fll", "variants": {"full": {}}}, "the baseline 'fll' is none of full"),
         ({"variants": {"full": {}}}, "the baseline None is none of full"),
+        ({"baseline": "a", "variants": {"a": {}}, "overrides": ["b"]}, "'overrides' must hold an object"),
         ({"baseline": "a b", "variants": {"a b": {}, "A-B": {}}}, "share the folder 'a-b'; rename it"),
         ({"baseline": "a", "variants": {"a": {}}, "paper": {"source": "x"}}, "'paper' must say its 'source' and what"),
     ],
