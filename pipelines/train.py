@@ -17,6 +17,7 @@ from radseg.bundles import configs
 from radseg.pipelines.bundle_loader import RUN_KEYS, find_bundle, load_workflow, read_json, run_workflow, top_key
 from radseg.pipelines.errors import ConfigError, InputError, WeightsError
 from radseg.pipelines.io.store.destination import Destination
+from radseg.pipelines.io.volume import first_line
 from radseg.pipelines.report.atomic import write_whole
 from radseg.pipelines.trained_with import settings_of
 from radseg.pipelines.training.checkpoint import Checkpoint
@@ -144,8 +145,9 @@ def _share_out(workflow: ConfigWorkflow, file: Path) -> None:
         merge_kv(workflow.parser, key, value)
 
 
+_CURVES = "curves.png"
 # what a training leaves in its folder; nothing else there is ever moved or deleted
-OWN = ("model.pt", "model.pt.sha256", "last.pt", "history.json", "curves.png", "tensorboard", "mlflow")
+OWN = ("model.pt", "model.pt.sha256", "last.pt", "history.json", _CURVES, "tensorboard", "mlflow")
 
 
 def prepare_output(output_dir: Path | str, resume: bool = False, overwrite: bool = False) -> Path:
@@ -220,12 +222,13 @@ def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False)
     checkpoint.on_epoch = _ON_EPOCH.get()
     checkpoint.settings, checkpoint.overrides = _SETTINGS.get() or (None, None)
     with StopRequest() as checkpoint.stop:
-        if not resume or checkpoint.restore(trainer):
+        left = not resume or checkpoint.restore(trainer)
+        if left:
             trainer.run()
-            if rank() == 0:
-                _draw_curves(checkpoint)
-                with checkpoint.destination.kept_on_failure():
-                    checkpoint.publish(OWN)
+        if rank() == 0 and (left or not (checkpoint.output_dir / _CURVES).is_file()):
+            _draw_curves(checkpoint)
+            with checkpoint.destination.kept_on_failure():
+                checkpoint.publish(OWN)
     # not asked of the engines, which know nothing when there was nothing left to train
     history = from_first(lambda: json.loads((checkpoint.output_dir / "history.json").read_text()))
     return Training(
@@ -238,18 +241,19 @@ def run_training(trainer: Engine, handlers: Sequence[Any], resume: bool = False)
 
 def _draw_curves(checkpoint: Checkpoint) -> None:
     """Writes `curves.png`: loss and validation Dice by epoch, and which epoch's weights were kept."""
-    # here, since only the end of a training needs matplotlib
-    from radseg.pipelines.report.plots import training_curves
-    from radseg.pipelines.report.plots.training_curves import Training as Course
-
-    folder = checkpoint.output_dir
+    file = checkpoint.output_dir / _CURVES
     kept = checkpoint.validator.state.best_metric_epoch
-    picture = training_curves([Course(folder.absolute().name, 0, checkpoint.epochs, kept)])
-    assert picture is not None  # there is a history
+    name = Path(str(checkpoint.destination)).absolute().name.encode(errors="replace").decode()
     try:
-        write_whole(folder / "curves.png", picture)
-    except OSError as error:  # the weights are there; a picture is not worth their training
-        _logger.warning("%s: can't be written (%s)", folder / "curves.png", error.strerror)
+        # here, since only the end of a training needs matplotlib
+        from radseg.pipelines.report.plots import training_curves
+        from radseg.pipelines.report.plots.training_curves import Training as Course
+
+        picture = training_curves([Course(name, 0, checkpoint.epochs, kept)])
+        assert picture is not None  # there is a history
+        write_whole(file, picture)
+    except Exception as error:  # the weights are there; a picture is not worth their training
+        _logger.warning("%s: can't be written (%s)", file, getattr(error, "strerror", None) or first_line(error))
 
 
 def _weights(destination: Destination) -> Path | str:

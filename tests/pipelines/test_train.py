@@ -127,6 +127,21 @@ def test_a_picture_that_cant_be_written_costs_no_training(
     assert not [path.name for path in tmp_path.iterdir() if "curves" in path.name]
 
 
+def test_a_picture_that_cant_be_drawn_costs_no_training_and_is_drawn_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def torn(courses: Any) -> bytes:
+        raise TypeError("In FT2Font: Could not draw it")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("radseg.pipelines.report.plots.training_curves", torn)
+        assert train("lung_ct", output_dir=tmp_path, max_epochs=1, **LUNG).epochs == 1
+    assert f"{tmp_path / 'curves.png'}: can't be written (In FT2Font: Could not draw it)" in caplog.text
+    assert not (tmp_path / "curves.png").exists()
+    assert train("lung_ct", output_dir=tmp_path, max_epochs=1, resume=True, **LUNG).epochs == 1
+    assert (tmp_path / "curves.png").is_file()
+
+
 def test_what_a_caller_raises_ends_the_training_and_comes_out_as_it_is(tmp_path: Path) -> None:
     class PrunedError(Exception):
         pass
