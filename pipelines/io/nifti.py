@@ -64,6 +64,8 @@ def check_nifti(path: Path) -> None:
             if zipped and unpacked_length(path) != wanted % (1 << 32):
                 while file.read(1 << 20):
                     pass
+            if not zipped and path.stat().st_size < wanted:
+                raise EOFError(f"expected {wanted} bytes, got {path.stat().st_size}")
 
 
 @contextmanager

@@ -43,6 +43,12 @@ def test_a_volume_that_was_cut_off_is_told_by_its_length(name: str, tmp_path: Pa
     assert "cut" in trouble
 
 
+def test_a_volume_that_lost_less_than_its_header_holds_is_told_too(tmp_path: Path) -> None:
+    file = nifti(tmp_path / "ct.nii")
+    file.write_bytes(file.read_bytes()[:-300])
+    assert "expected 54352 bytes, got 54052" in str(header_trouble(file))
+
+
 def test_a_volume_gzipped_in_several_parts_is_sound(tmp_path: Path) -> None:
     content = nifti(tmp_path / "ct.nii").read_bytes()
     file = tmp_path / "parts.nii.gz"
