@@ -75,7 +75,7 @@ def merge_datasets(
     if always_train == sum(len(items) for items in merged.values()):
         raise InputError("every dataset is for training only; name one that isn't, to validate on")
     with written_whole(output, earlier) as part:
-        known = next((named for named in labels.values() if named), {})
+        known = next((named for named in labels.values() if _meant(named)), next(filter(None, labels.values()), {}))
         of_labels = {"labels": known} if known and not mixed else {}
         content = {"name": output.resolve().name, **of_labels, "merged": names, "written": [], **merged}
         (part / "datalist.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

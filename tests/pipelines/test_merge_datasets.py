@@ -138,6 +138,13 @@ def test_the_same_labels_are_merged_and_named_in_the_result(tmp_path: Path) -> N
     assert content["labels"] == {"0": "background", "1": "lung"}
 
 
+def test_a_name_that_says_nothing_gives_way_to_one_that_does(tmp_path: Path) -> None:
+    simulated, real = _with_labels(tmp_path / "simulated", v1="labelled"), _with_labels(tmp_path / "real", v1="lung")
+    merge_datasets([simulated, real], tmp_path / "merged")
+    content = json.loads((tmp_path / "merged" / "datalist.json").read_text())
+    assert content["labels"] == {"0": "background", "1": "lung"}
+
+
 def test_other_labels_are_merged_when_asked_on_the_command_line(radseg: Any, tmp_path: Path) -> None:
     lungs, pelves = _with_labels(tmp_path / "chests", v1="lung"), _with_labels(tmp_path / "hips", v1="pelvis")
     refused = radseg("data", "merge", lungs, pelves, "-o", tmp_path / "merged")
