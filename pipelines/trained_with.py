@@ -46,8 +46,8 @@ def warn_of_other_settings(workflow: ConfigWorkflow, bundle_root: Path) -> None:
     config = workflow.parser.config
     if not {"weights", "bundle_root"} <= config.keys():
         return
-    folds = config.get("folds")
-    for weights in weights_files(workflow.parser.get_parsed_content("weights"), folds):
+    folds, given = config.get("folds"), workflow.parser.get_parsed_content("weights")
+    for weights in weights_files(given, folds) if given is not None else ():
         trained = _trained(Path(weights), bundle_root)
         other = {key: value for key, value in trained.items() if key in config and not _alike(config[key], value)}
         if other:

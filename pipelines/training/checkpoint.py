@@ -275,7 +275,8 @@ class Checkpoint:
         except Exception as error:
             raise WeightsError(f"{file}: damaged, can't be resumed from ({type(error).__name__})") from error
         if changed:
-            which = "" if self.overrides is None else told_apart(saved.get("overrides") or {}, self.overrides)
+            before = saved.get("overrides")
+            which = "" if before is None or self.overrides is None else told_apart(before, self.overrides)
             differ = f"{', '.join(changed)} ({which})" if which else ", ".join(changed)
             raise WeightsError(f"{file}: was trained with other {differ}; resume with the same settings")
         return saved

@@ -71,6 +71,10 @@ def test_of_weights_whose_training_is_not_known_nothing_is_said(
     assert told(caplog, "lung_xray", weights=str(tmp_path / "model.pt"), image_size=64) == []
 
 
+def test_where_no_weights_are_given_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    assert told(caplog, "lung_xray", weights=None, image_size=64) == []
+
+
 def test_how_images_are_prepared_is_a_setting_and_how_long_is_trained_is_none() -> None:
     settings = settings_of(load_workflow("lung_xray", "train", {"image_size": 64, "max_epochs": 3}), XRAYS)
     assert settings["image_size"] == 64
@@ -93,3 +97,10 @@ def test_a_training_knows_its_settings_when_its_weights_are_used_and_when_it_is_
             **{**small, "image_size": 128, "learning_rate": 0.5},
         )  # fmt: skip
     assert "(--image_size was 64, is 128; --learning_rate was the bundle's own, is 0.5)" in str(refused.value)
+    last = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save({**last, "overrides": None}, tmp_path / "last.pt")  # as MONAI's own command leaves it
+    with pytest.raises(WeightsError, match=r"trained with other [^(]*; resume with the same settings"):
+        train(
+            "lung_xray", output_dir=str(tmp_path), max_epochs=2, tracker=None, progress=False, resume=True,
+            **{**small, "learning_rate": 0.5},
+        )  # fmt: skip
