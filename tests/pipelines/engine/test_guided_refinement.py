@@ -79,6 +79,29 @@ def test_an_answer_in_blocks_of_eight_voxels_gets_the_images_outline(noise: floa
     assert dice(refined > 0.5) > 0.97
 
 
+def _osteoporotic(size: int, shell: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A ball of bone whose core is as dark as the muscle round it, and which voxels are its core."""
+    axis = torch.arange(size) - (size - 1) / 2
+    distance = (axis[:, None, None] ** 2 + axis[None, :, None] ** 2 + axis[None, None] ** 2).sqrt()
+    core = distance < size / 3 - shell
+    return 0.2 + 0.3 * ((distance < size / 3) & ~core).float(), core
+
+
+def test_a_core_as_dark_as_muscle_is_not_hollowed_out() -> None:
+    image, core = _osteoporotic(48, 3)
+    coarse = functional.interpolate(functional.avg_pool3d(_ball(48)[None, None], 8), scale_factor=8.0)[0, 0]
+    network = coarse.clamp(0.02, 0.98)
+    kept = {doubt: _binary(GuidedRefinement(8, 0.01**2, doubt=doubt), image, network)[core] for doubt in (0.0, 0.03)}
+    assert (kept[0.0] > 0.5).float().mean() < 0.6
+    assert (kept[0.03] > 0.5).float().mean() > 0.8
+
+
+def test_an_image_that_tells_nothing_leaves_the_answer_as_it_is() -> None:
+    probability = 0.1 + 0.8 * torch.rand(12, 13, 14, generator=torch.Generator().manual_seed(3))
+    refined = _binary(GuidedRefinement(4, 1e-4, doubt=0.03), torch.full((12, 13, 14), 0.5), probability)
+    torch.testing.assert_close(refined, probability, atol=1e-3, rtol=0)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_where_the_answer_is_the_same_everywhere_no_image_changes_it(data: st.DataObject) -> None:
@@ -184,6 +207,7 @@ def test_an_image_s_noise_is_averaged_out_before_it_guides() -> None:
         ({"radius": 3, "epsilon": 1.0, "subsample": 0}, "subsample must be at least 1, got 0"),
         ({"radius": 3, "epsilon": 1.0, "smooth": -1}, "smooth must be at least 0, got -1"),
         ({"radius": 3, "epsilon": 1.0, "classes": 0}, "classes must be at least 1, got 0"),
+        ({"radius": 3, "epsilon": 1.0, "doubt": -0.1}, "doubt must be at least 0, got -0.1"),
     ],
 )
 def test_what_can_t_be_is_refused(settings: dict[str, Any], said: str) -> None:
