@@ -200,7 +200,7 @@ class WindowInferer(Inferer):
     def _refined(self, given: torch.Tensor, logits: torch.Tensor, inside: Sequence[slice]) -> torch.Tensor:
         """The logits as `refine` makes them; what lies over the image's ends isn't shown to it and stays as it is."""
         assert self.refine is not None
-        part = (..., *(one for axis, one in enumerate(inside) if axis != self.slice_axis))
+        part = (slice(None), slice(None), *(one for axis, one in enumerate(inside) if axis != self.slice_axis))
         refined = self.refine(given[part], logits[part])
         if refined.shape == logits.shape:
             return refined
